@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* Private to gdn_call_check(): what its two halves share. call_check.c knows names, types
+ * and shapes, call_check_indices.c what index tensors hold. */
+#ifndef GDN_CALL_CHECK_H
+#define GDN_CALL_CHECK_H
+
+#include "gdn/call.h"
+
+/* Sizes go by one letter each, in the shape tables and in messages. */
+enum {
+    GDNP_ACTUAL = 'A',      /* rows of gdn_attention that hold tokens */
+    GDNP_SEQUENCES = 'B',   /* non-spec ones in gdn_attention */
+    GDNP_CHANNELS = 'C',    /* of the conv */
+    GDNP_SPEC = 'D',        /* spec sequences of gdn_attention */
+    GDNP_QKVZ = 'E',        /* columns of the first projection */
+    GDNP_BA = 'F',          /* columns of the second one */
+    GDNP_KEY_HEADS = 'H',   /* of this rank */
+    GDNP_VALUE_HEADS = 'J', /* of this rank */
+    GDNP_K = 'K',           /* key head dim */
+    GDNP_NON_SPEC_TOKENS = 'L',
+    GDNP_REQUESTS = 'M',
+    GDNP_ROWS = 'N',
+    GDNP_COUNTS = 'O',  /* entries of gdn_metadata's counts */
+    GDNP_PADDED = 'P',  /* requests with graph padding */
+    GDNP_COLUMNS = 'Q', /* of spec slot rows */
+    GDNP_CONV_ROWS = 'R',
+    GDNP_SLOTS = 'S',
+    GDNP_SPEC_TOKENS = 'U',
+    GDNP_V = 'V', /* value head dim */
+    GDNP_TAPS = 'W',
+};
+
+typedef struct gdnp_check {
+    const gdn_call *call;
+    gdn_error *err;
+    int64_t size['Z' + 1]; /* by letter; -1: not known yet */
+    int activation, state; /* gdn_dtype; -1: not known yet */
+} gdnp_check;
+
+static inline const gdn_tensor *gdnp_check_tensor(const gdnp_check *c, const char *name) {
+    return gdn_call_tensor(c->call, name);
+}
+
+/* Reads the index tensors that have data. Names, types, shapes and scalars are as they
+ * should be. */
+GDN_NODISCARD gdn_status gdnp_check_indices(const gdnp_check *c);
+
+#endif

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+#include "gdn/conventions.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* `ok` is the number of values that a profile may choose; those after it are slips. */
+#define ENUM(field, ok, text, ...)                                                         \
+    {                                                                                      \
+        .name = #field, .kind = GDN_FIELD_ENUM,                                            \
+        .offset = offsetof(gdn_conventions, field), .values = NAMES(__VA_ARGS__),          \
+        .correct = (ok), .what = (text)                                                    \
+    }
+#define NUMBER(field, k, lo, hi, text)                                                     \
+    {                                                                                      \
+        .name = #field, .kind = (k), .offset = offsetof(gdn_conventions, field),           \
+        .low = (lo), .high = (hi), .what = (text)                                          \
+    }
+
+static const gdn_convention_field FIELDS[] = {
+    ENUM(qkvz_layout, 2, "columns of the fused projections", "interleaved", "separate"),
+    ENUM(state_order, 2, "memory order of one head's state", "vk", "kv"),
+    ENUM(state_access, 1, "whether the declared order is obeyed", "declared", "transposed"),
+    ENUM(head_map, 2, "key head of a value head", "grouped", "tiled"),
+    ENUM(conv_window, 2, "conv inputs kept by speculative decode", "snapshot", "sliding"),
+    ENUM(spec_column, 1, "column that a speculative sequence starts from",
+         "accepted_minus_one", "accepted", "first"),
+    ENUM(decay_order, 1, "where the decay stands in a step", "before_read", "after_read",
+         "after_update"),
+    ENUM(output_state, 1, "state that the output reads", "updated", "decayed"),
+    ENUM(history, 1, "start state and conv history", "honoured", "ignored"),
+    ENUM(delta_beta, 1, "beta in the delta", "applied", "omitted"),
+    ENUM(activation, 2, "after the convolution", "silu", "none"),
+    ENUM(conv_output, 2, "rounding of y after the activation", "none", "storage"),
+    ENUM(state_carry, 3, "how often the carried state is stored", "call", "chunk", "token"),
+    ENUM(metadata_rules, 3, "revision of the metadata builder", "early", "mid", "late"),
+    ENUM(stray_write, 1, "write outside the outputs", "none", "slot0", "guard"),
+    ENUM(numeric_class, 2, "arithmetic of the backend", "fp32", "fp64"),
+    NUMBER(pad_slot_id, GDN_FIELD_INT, -1, 0, "slot id in padded metadata rows"),
+    NUMBER(l2norm_eps, GDN_FIELD_REAL, 0, 1, "added to the sum of squares in the root"),
+    NUMBER(softplus_threshold, GDN_FIELD_REAL, 0, 1000, "softplus(x) = x above it"),
+    NUMBER(exp_error, GDN_FIELD_REAL, 0, 1e6, "granted relative error of exp, in u"),
+    NUMBER(rsqrt_error, GDN_FIELD_REAL, 0, 1e6, "granted relative error of 1/sqrt, in u"),
+    NUMBER(sigmoid_error, GDN_FIELD_REAL, 0, 1e6,
+           "granted relative error of sigmoid, in u"),
+};
+
+_Static_assert(sizeof(gdn_qkvz_layout) == sizeof(int), "enum fields are accessed as int");
+
+const gdn_convention_field *gdn_convention_fields(size_t *count) {
+    *count = sizeof FIELDS / sizeof FIELDS[0];
+    return FIELDS;
+}
+
+const gdn_convention_field *gdn_convention_field_find(const char *name) {
+    for (size_t i = 0; i < sizeof FIELDS / sizeof FIELDS[0]; i++) {
+        if (strcmp(FIELDS[i].name, name) == 0) {
+            return &FIELDS[i];
+        }
+    }
+    return NULL;
+}
+
+gdn_conventions gdn_conventions_default(void) {
+    /* The granted errors are those of an fp32 backend with ordinary intrinsics: exp and the
+     * reciprocal root within 2 ulp = 4u, the sigmoid built from exp, an addition and a
+     * division (4u + u + u, rounded up). */
+    return (gdn_conventions){
+        .qkvz_layout = GDN_QKVZ_INTERLEAVED,
+        .conv_window = GDN_CONV_SLIDING,
+        .conv_output = GDN_ROUND_STORAGE,
+        .metadata_rules = GDN_METADATA_MID,
+        .l2norm_eps = 1e-6,
+        .softplus_threshold = 20.0,
+        .exp_error = 4.0,
+        .rsqrt_error = 4.0,
+        .sigmoid_error = 8.0,
+    };
+}
+
+static gdn_status set_enum(int *target, const gdn_convention_field *field,
+                           const char *value, gdn_error *err) {
+    char allowed[256];
+    size_t used = 0;
+    for (int i = 0; field->values[i]; i++) {
+        if (strcmp(field->values[i], value) == 0) {
+            *target = i;
+            return GDN_OK;
+        }
+        const int n = snprintf(allowed + used, sizeof allowed - used, "%s%s",
+                               i > 0 ? ", " : "", field->values[i]);
+        assert(n > 0 && used + (size_t)n < sizeof allowed);
+        used += (size_t)n;
+    }
+    return gdn_error_set(err, GDN_ERR_ARG, "%s: expected one of %s but found \"%s\"",
+                         field->name, allowed, value);
+}
+
+gdn_status gdn_conventions_set(gdn_conventions *conventions, const char *name,
+                               const char *value, gdn_error *err) {
+    const gdn_convention_field *field = gdn_convention_field_find(name);
+    if (!field) {
+        return gdn_error_set(err, GDN_ERR_ARG, "no convention is named \"%s\"", name);
+    }
+    void *target = (char *)conventions + field->offset;
+    if (field->kind == GDN_FIELD_ENUM) {
+        return set_enum(target, field, value, err);
+    }
+    char *end = NULL;
+    errno = 0;
+    const double number = strtod(value, &end);
+    const bool whole = number >= field->low && number <= field->high;
+    if (end == value || *end != '\0' || errno == ERANGE || !whole ||
+        (field->kind == GDN_FIELD_INT && number != (double)(int)number)) {
+        return gdn_error_set(err, GDN_ERR_ARG,
+                             "%s: expected a%s in [%g, %g] but found \"%s\"", field->name,
+                             field->kind == GDN_FIELD_INT ? "n integer" : " number",
+                             field->low, field->high, value);
+    }
+    if (field->kind == GDN_FIELD_INT) {
+        *(int *)target = (int)number;
+    } else {
+        *(double *)target = number;
+    }
+    return GDN_OK;
+}
+
+int gdn_conventions_get(const gdn_conventions *conventions,
+                        const gdn_convention_field *field, char *text, size_t size) {
+    const void *source = (const char *)conventions + field->offset;
+    switch (field->kind) {
+    case GDN_FIELD_ENUM:
+        return snprintf(text, size, "%s", field->values[*(const int *)source]);
+    case GDN_FIELD_INT:
+        return snprintf(text, size, "%d", *(const int *)source);
+    case GDN_FIELD_REAL:
+        break;
+    }
+    /* The shortest text that reads back as the same number. */
+    const double number = *(const double *)source;
+    char shortest[40];
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(shortest, sizeof shortest, "%.*g", digits, number);
+        if (strtod(shortest, NULL) == number) {
+            break;
+        }
+    }
+    return snprintf(text, size, "%s", shortest);
+}

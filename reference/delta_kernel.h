@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* The inner loop of the recurrence: a block of value rows ("lanes") of one head's state,
+ * advanced through a run of tokens together with its error bound. Compiled once for each
+ * instruction set; a lane's operations do not depend on its neighbours, so every build
+ * gives the same bits. */
+#ifndef GDN_DELTA_KERNEL_H
+#define GDN_DELTA_KERNEL_H
+
+#include "gdn/conventions.h"
+
+/* Per token, shared by all lanes. Errors are those of a correct backend's operands:
+ * relative for decay and beta, 2-norms for k and q. */
+typedef struct gdnp_token {
+    double decay, beta;
+    double decay_error, beta_error;
+    double k_norm, q_norm;
+    double k_error, q_error;
+} gdnp_token;
+
+typedef struct gdnp_delta_block {
+    int64_t length, k_dim;
+    const double *k, *q;      /* [length][k_dim] */
+    const gdnp_token *tokens; /* [length] */
+    int64_t stride;           /* between tokens of the next four */
+    const double *v, *v_error;
+    double *o, *o_error;
+    double *state;     /* [k_dim][lanes] */
+    double *row_error; /* [lanes]: bound E on the 2-norm of a state row's error */
+    double *row_norm;  /* [lanes]: ||S|| of the row */
+    double unit;       /* u of the backend's arithmetic */
+    double tiny;       /* absolute error of one operation near zero */
+    gdn_decay_order decay_order;
+    gdn_output_state output_state;
+    gdn_delta_beta delta_beta;
+} gdnp_delta_block;
+
+typedef struct gdnp_delta_kernel {
+    const char *name;
+    int lanes;
+    /* v_error, o_error, row_error and row_norm NULL: values only. */
+    void (*run)(const gdnp_delta_block *block);
+} gdnp_delta_kernel;
+
+/* The widest kernel that this machine runs, or the one of that name ("scalar", "avx2",
+ * "avx512", "neon"); NULL if the machine or the build has none of that name. */
+const gdnp_delta_kernel *gdnp_delta_kernel_get(const char *name);
+
+#endif

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* The gated delta rule around its inner loop: normalised keys, state loads and stores in
+ * either order and any storage type, and the op of that name. */
+#include "ops.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Tokens between two looks at the state: the chunk of chunked kernels, so that a profile
+ * that stores the state every chunk widens its bound at the same places. */
+#define CHUNK 64
+
+gdn_status gdnp_keys_create(gdnp_keys *keys, int64_t length, int64_t k_dim,
+                            gdn_error *err) {
+    const size_t count = (size_t)(length * k_dim);
+    *keys = (gdnp_keys){
+        .length = length,
+        .k_dim = k_dim,
+        .k = malloc(count * sizeof(double) + 1),
+        .q = malloc(count * sizeof(double) + 1),
+        .tokens = calloc((size_t)length + 1, sizeof(gdnp_token)),
+    };
+    if (!keys->k || !keys->q || !keys->tokens) {
+        gdnp_keys_destroy(keys);
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for %zu key elements", count);
+    }
+    return GDN_OK;
+}
+
+void gdnp_keys_destroy(gdnp_keys *keys) {
+    free(keys->k);
+    free(keys->q);
+    free(keys->tokens);
+    *keys = (gdnp_keys){0};
+}
+
+static double sum_of_squares(const double *x, int64_t count) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < count; i++) {
+        sum += x[i] * x[i];
+    }
+    return sum;
+}
+
+/* x = scale * x / sqrt(sum x^2 + eps), or scale * x. Returns the 2-norm of the result and
+ * the bound on a backend's error in it: the element errors shrink with the norm (x -> x/|x|
+ * has derivative at most 1/|x|); the sum's K roundings count half under the root. */
+static double scale_row(double *x, int64_t count, const gdn_conventions *conventions,
+                        bool l2norm, double scale, const double *errors, double *error) {
+    const double unit = gdnp_arithmetic_of(conventions).unit;
+    const double sum = sum_of_squares(x, count);
+    const double root = l2norm ? sqrt(sum + conventions->l2norm_eps) : 1.0;
+    for (int64_t i = 0; i < count; i++) {
+        x[i] = scale == 1.0 ? x[i] / root : x[i] / root * scale;
+    }
+    const double norm = sqrt(sum) / root * scale;
+    const double input = errors ? sqrt(sum_of_squares(errors, count)) / root * scale : 0.0;
+    double roundings =
+        scale == 1.0 ? 0.0 : 2.0 * unit; /* of the scale and of the product */
+    if (l2norm) {
+        roundings +=
+            gdnp_gamma((double)count, unit) / 2.0 + (conventions->rsqrt_error + 1.0) * unit;
+    }
+    *error = input + norm * roundings;
+    return norm;
+}
+
+void gdnp_keys_normalise(gdnp_keys *keys, const gdn_conventions *conventions, bool l2norm,
+                         const double *k_error, const double *q_error) {
+    const int64_t n = keys->k_dim;
+    const double scale = 1.0 / sqrt((double)n);
+    for (int64_t t = 0; t < keys->length; t++) {
+        gdnp_token *token = &keys->tokens[t];
+        token->k_norm = scale_row(keys->k + t * n, n, conventions, l2norm, 1.0,
+                                  k_error ? k_error + t * n : NULL, &token->k_error);
+        token->q_norm = scale_row(keys->q + t * n, n, conventions, l2norm, scale,
+                                  q_error ? q_error + t * n : NULL, &token->q_error);
+    }
+}
+
+/* Element strides of one head's block along the value and the key dimension. The slip reads
+ * the same memory in the other order. */
+typedef struct state_block {
+    int64_t at, v_stride, k_stride;
+    int64_t flat, v_flat, k_flat; /* the same in the dense array of limits */
+} state_block;
+
+static state_block find_block(const gdn_tensor *state, const gdnp_head *head,
+                              int64_t slot) {
+    const bool vk = head->conventions->state_order == GDN_STATE_VK;
+    const int64_t k_dim = head->keys->k_dim;
+    const int64_t size = head->v_dim * k_dim;
+    state_block block = {
+        .at = slot * state->stride[0] + head->head * state->stride[1],
+        .v_stride = state->stride[vk ? 2 : 3],
+        .k_stride = state->stride[vk ? 3 : 2],
+        .flat = (slot * state->shape[1] + head->head) * size,
+        .v_flat = vk ? k_dim : 1,
+        .k_flat = vk ? 1 : head->v_dim,
+    };
+    if (head->conventions->state_access == GDN_ACCESS_TRANSPOSED) {
+        const int64_t inner = state->stride[3];
+        block.v_stride = vk ? inner : k_dim * inner;
+        block.k_stride = vk ? head->v_dim * inner : inner;
+    }
+    return block;
+}
+
+/* Buffers of one block of lanes; `lanes` rows of the state, keys across. */
+typedef struct lane_buffers {
+    double *state, *row, *errors, *v, *v_error, *o, *o_error, *row_error, *row_norm;
+} lane_buffers;
+
+static bool buffers_create(lane_buffers *b, int64_t lanes, int64_t k_dim) {
+    const int64_t tokens = CHUNK * lanes;
+    const int64_t count = (lanes + 2) * k_dim + 4 * tokens + 2 * lanes;
+    double *memory = calloc((size_t)count, sizeof *memory);
+    if (!memory) {
+        return false;
+    }
+    b->state = memory;
+    b->row = b->state + lanes * k_dim;
+    b->errors = b->row + k_dim;
+    b->v = b->errors + k_dim;
+    b->v_error = b->v + tokens;
+    b->o = b->v_error + tokens;
+    b->o_error = b->o + tokens;
+    b->row_error = b->o_error + tokens;
+    b->row_norm = b->row_error + lanes;
+    return true;
+}
+
+static void load_state(const gdnp_head *head, lane_buffers *b, int64_t lanes, int64_t first,
+                       int64_t used) {
+    const int64_t k_dim = head->keys->k_dim;
+    memset(b->state, 0, (size_t)(lanes * k_dim) * sizeof *b->state);
+    memset(b->row_error, 0, (size_t)lanes * sizeof *b->row_error);
+    memset(b->row_norm, 0, (size_t)lanes * sizeof *b->row_norm);
+    if (head->sequence->load_slot < 0) {
+        return;
+    }
+    const gdn_tensor *state = head->state;
+    const state_block block = find_block(state, head, head->sequence->load_slot);
+    for (int64_t l = 0; l < used; l++) {
+        gdn_load_run(b->row, state->data, state->dtype,
+                     block.at + (first + l) * block.v_stride, block.k_stride, k_dim);
+        for (int64_t i = 0; i < k_dim; i++) {
+            b->state[i * lanes + l] = b->row[i];
+        }
+        b->row_norm[l] = sqrt(sum_of_squares(b->row, k_dim));
+    }
+}
+
+static void store_state(const gdnp_head *head, lane_buffers *b, int64_t lanes,
+                        int64_t first, int64_t used, int64_t slot) {
+    const int64_t k_dim = head->keys->k_dim;
+    gdn_output *out = head->state_out;
+    const gdn_tensor *value = &out->value;
+    const state_block block = find_block(value, head, slot);
+    const double tiny = gdnp_arithmetic_of(head->conventions).tiny;
+    for (int64_t l = 0; l < used; l++) {
+        for (int64_t i = 0; i < k_dim; i++) {
+            b->row[i] = b->state[i * lanes + l];
+            b->errors[i] = b->row_error[l];
+        }
+        const int64_t at = block.at + (first + l) * block.v_stride;
+        const int64_t flat = block.flat + (first + l) * block.v_flat;
+        if (block.k_flat == 1 || !out->limit) {
+            gdnp_store_bounded(out, at, block.k_stride, flat, b->row, b->errors, k_dim,
+                               head->state->dtype, tiny);
+            continue;
+        }
+        for (int64_t i = 0; i < k_dim; i++) {
+            gdnp_store_bounded(out, at + i * block.k_stride, 1, flat + i * block.k_flat,
+                               b->row + i, b->errors + i, 1, head->state->dtype, tiny);
+        }
+    }
+}
+
+static void store_outputs(const gdnp_head *head, const lane_buffers *b, int64_t lanes,
+                          int64_t first, int64_t used, int64_t token, int64_t count) {
+    gdn_output *out = head->out;
+    const gdn_tensor *value = &out->value;
+    for (int64_t t = 0; t < count; t++) {
+        const int64_t row = head->sequence->rows[token + t];
+        const int64_t at = row * value->stride[0] + head->head * value->stride[1] +
+                           first * value->stride[2];
+        const int64_t flat = (row * value->shape[1] + head->head) * head->v_dim + first;
+        gdnp_store_bounded(out, at, value->stride[2], flat, b->o + t * lanes,
+                           b->o_error + t * lanes, used, head->out_storage,
+                           gdnp_arithmetic_of(head->conventions).tiny);
+    }
+}
+
+/* Where the profile stores the carried state, a backend continues from a rounded copy. */
+static void widen_for_carry(const gdnp_head *head, lane_buffers *b, int64_t lanes) {
+    const gdn_dtype storage = head->state->dtype;
+    const double unit = gdn_dtype_unit_roundoff(storage);
+    const double eta = sqrt((double)head->keys->k_dim) * gdn_dtype_underflow(storage);
+    for (int64_t l = 0; l < lanes; l++) {
+        b->row_error[l] += unit * b->row_norm[l] + eta;
+    }
+}
+
+/* Tokens until the state must be looked at again. */
+static int64_t next_segment(const gdnp_head *head, int64_t token) {
+    const bool each = (head->sequence->spec && head->state_out) ||
+                      head->conventions->state_carry == GDN_CARRY_TOKEN;
+    const int64_t left = head->keys->length - token;
+    const int64_t most = each ? 1 : CHUNK;
+    return left < most ? left : most;
+}
+
+static void copy_values(const gdnp_head *head, lane_buffers *b, int64_t lanes,
+                        int64_t first, int64_t used, int64_t token, int64_t count) {
+    for (int64_t t = 0; t < count; t++) {
+        const int64_t at = (token + t) * head->v_dim + first;
+        memcpy(b->v + t * lanes, head->v + at, (size_t)used * sizeof *b->v);
+        if (head->v_error) {
+            memcpy(b->v_error + t * lanes, head->v_error + at, (size_t)used * sizeof *b->v);
+        }
+    }
+}
+
+gdn_status gdnp_head_run(const gdnp_head *head, gdn_error *err) {
+    const gdnp_delta_kernel *kernel = gdnp_delta_kernel_get(NULL);
+    const gdnp_arithmetic arithmetic = gdnp_arithmetic_of(head->conventions);
+    const gdnp_sequence *s = head->sequence;
+    const gdnp_keys *keys = head->keys;
+    const int64_t lanes = kernel->lanes;
+    const bool limits =
+        (head->out && head->out->limit) || (head->state_out && head->state_out->limit);
+    lane_buffers b;
+    if (!buffers_create(&b, lanes, keys->k_dim)) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for a block of state rows");
+    }
+    for (int64_t first = 0; first < head->v_dim; first += lanes) {
+        const int64_t left = head->v_dim - first;
+        const int64_t used = left < lanes ? left : lanes;
+        load_state(head, &b, lanes, first, used);
+        for (int64_t token = 0, count; token < s->length; token += count) {
+            count = next_segment(head, token);
+            copy_values(head, &b, lanes, first, used, token, count);
+            const gdnp_delta_block block = {
+                .length = count,
+                .k_dim = keys->k_dim,
+                .k = keys->k + token * keys->k_dim,
+                .q = keys->q + token * keys->k_dim,
+                .tokens = keys->tokens + token,
+                .stride = lanes,
+                .v = b.v,
+                .v_error = b.v_error,
+                .o = b.o,
+                .o_error = b.o_error,
+                .state = b.state,
+                .row_error = limits ? b.row_error : NULL,
+                .row_norm = b.row_norm,
+                .unit = arithmetic.unit,
+                .tiny = arithmetic.tiny,
+                .decay_order = head->conventions->decay_order,
+                .output_state = head->conventions->output_state,
+                .delta_beta = head->conventions->delta_beta,
+            };
+            kernel->run(&block);
+            if (head->out) {
+                store_outputs(head, &b, lanes, first, used, token, count);
+            }
+            if (head->state_out && (s->spec || token + count == s->length)) {
+                store_state(head, &b, lanes, first, used, s->slots[s->spec ? token : 0]);
+            }
+            if (head->conventions->state_carry != GDN_CARRY_CALL) {
+                widen_for_carry(head, &b, lanes);
+            }
+        }
+    }
+    free(b.state);
+    return GDN_OK;
+}
+
+/* Loads a [rows, heads, dim] operand of one head for the tokens of a sequence. */
+static void load_operand(double *out, const gdn_tensor *tensor, const gdnp_sequence *s,
+                         int64_t head) {
+    const int64_t dim = tensor->shape[2];
+    for (int64_t t = 0; t < s->length; t++) {
+        gdn_load_run(out + t * dim, tensor->data, tensor->dtype,
+                     s->rows[t] * tensor->stride[0] + head * tensor->stride[1],
+                     tensor->stride[2], dim);
+    }
+}
+
+static void load_gates(const gdn_call *call, const gdnp_sequence *s, int64_t head,
+                       gdnp_token *tokens) {
+    const gdn_tensor *g = gdn_call_tensor(call, "g");
+    const gdn_tensor *beta = gdn_call_tensor(call, "beta");
+    for (int64_t t = 0; t < s->length; t++) {
+        const int64_t row = s->rows[t];
+        const gdnp_gate gate = {
+            .g = gdn_load(g->data, g->dtype, row * g->stride[0] + head * g->stride[1]),
+            .beta = gdn_load(beta->data, beta->dtype,
+                             row * beta->stride[0] + head * beta->stride[1]),
+        };
+        gdnp_token_set_gate(&tokens[t], call->conventions, &gate);
+    }
+}
+
+/* All value heads of one key head of one sequence. */
+static gdn_status run_key_head(const gdn_call *call, const gdnp_sequence *s, int64_t h,
+                               gdn_output *state_out, gdn_output *out, gdn_error *err) {
+    const gdn_tensor *q = gdn_call_tensor(call, "q");
+    const gdn_tensor *v = gdn_call_tensor(call, "v");
+    const int64_t key_heads = q->shape[1];
+    const int64_t r = v->shape[1] / key_heads;
+    gdnp_keys keys;
+    GDN_TRY(gdnp_keys_create(&keys, s->length, q->shape[2], err));
+    double *values = malloc((size_t)(s->length * v->shape[2]) * sizeof *values + 1);
+    gdn_status status =
+        values ? GDN_OK
+               : gdn_error_set(err, GDN_ERR_OOM, "no memory for one head's values");
+    load_operand(keys.q, q, s, h);
+    load_operand(keys.k, gdn_call_tensor(call, "k"), s, h);
+    gdnp_keys_normalise(&keys, call->conventions,
+                        gdn_call_scalar(call, "use_qk_l2norm", 1) != 0, NULL, NULL);
+    for (int64_t j = 0; status == GDN_OK && j < r; j++) {
+        const int64_t hv = gdnp_value_head(call->conventions, h, j, key_heads, r);
+        load_operand(values, v, s, hv);
+        load_gates(call, s, hv, keys.tokens);
+        const gdnp_head head = {
+            .conventions = call->conventions,
+            .sequence = s,
+            .keys = &keys,
+            .v = values,
+            .v_dim = v->shape[2],
+            .head = hv,
+            .state = gdn_call_tensor(call, "ssm_state"),
+            .out_storage = v->dtype,
+            .state_out = state_out,
+            .out = out,
+        };
+        status = gdnp_head_run(&head, err);
+    }
+    free(values);
+    gdnp_keys_destroy(&keys);
+    return status;
+}
+
+gdn_status gdn_reference_delta_rule(const gdn_call *call, gdn_output *outputs,
+                                    gdn_error *err) {
+    gdn_output *out = gdnp_output(call, outputs, "out");
+    gdn_output *state_out = gdnp_output(call, outputs, "ssm_state");
+    const int64_t key_heads = gdn_call_tensor(call, "q")->shape[1];
+    gdnp_batch batch = {0};
+    gdn_status status = gdnp_batch_add(
+        &batch, call->conventions, gdn_call_tensor(call, "query_start_loc"), NULL,
+        gdn_call_tensor(call, "state_indices"), gdn_call_tensor(call, "has_initial_state"),
+        gdn_call_tensor(call, "num_accepted_tokens"), err);
+    if (status == GDN_OK) {
+        gdnp_batch_mark(&batch, call->conventions, out, NULL, state_out);
+#pragma omp parallel for schedule(dynamic)
+        for (int64_t i = 0; i < batch.count * key_heads; i++) {
+            gdn_error local = {0};
+            if (run_key_head(call, &batch.sequences[i / key_heads], i % key_heads,
+                             state_out, out, &local) != GDN_OK) {
+#pragma omp critical(gdn_reference_error)
+                status = gdn_error_set(err, local.status, "%s", local.message);
+            }
+        }
+    }
+    gdnp_batch_destroy(&batch);
+    return status;
+}

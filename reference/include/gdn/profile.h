@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* Conventions and calls as JSON: the only part of reference/ that needs jansson. */
+#ifndef GDN_PROFILE_H
+#define GDN_PROFILE_H
+
+#include <jansson.h>
+
+#include "gdn/call.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// A backend's profile with one variant applied.
+typedef struct gdn_profile {
+    char *name;    ///< "vllm-xpu@b": with its variant, if it has variants
+    char *source;  ///< repository and commit that it was read at
+    char *summary; ///< one line
+    gdn_conventions conventions;
+    bool ops[GDN_OP_COUNT];
+    bool ragged_spec; ///< takes speculative sequences shorter than the batch's columns
+    char *canonical;  ///< compact JSON of the file, keys sorted: what digests hash
+} gdn_profile;
+
+/// Reads <dir>/<name>.json for "name" or "name@variant" (without one, the file's default).
+/// Unknown members, values outside an enum, slips and contradictions are GDN_ERR_FORMAT
+/// with file and JSON path; a profile or variant that does not exist is GDN_ERR_ARG. If
+/// GDN_OK is returned the caller destroys the profile.
+GDN_NODISCARD gdn_status gdn_profile_load(gdn_profile *profile, const char *dir,
+                                          const char *name, gdn_error *err);
+
+/// Accepts a zeroed profile.
+void gdn_profile_destroy(gdn_profile *profile);
+
+/// New reference: every field as text, in table order.
+json_t *gdn_conventions_to_json(const gdn_conventions *conventions);
+
+/// Sets the fields that the object has; values may be text or numbers. `profile`: refuse
+/// slips.
+GDN_NODISCARD gdn_status gdn_conventions_from_json(gdn_conventions *conventions,
+                                                   const json_t *json, bool profile,
+                                                   gdn_error *err);
+
+/// New reference: the `call` object of devices/PROTOCOL.md.
+json_t *gdn_call_to_json(const gdn_call *call);
+
+/// A call decoded from JSON with everything it points to.
+typedef struct gdn_call_storage {
+    gdn_call call;
+    gdn_conventions conventions;
+    gdn_tensor *tensors; ///< data = arena + offset, or NULL if arena is NULL
+    gdn_scalar *scalars;
+} gdn_call_storage;
+
+/// Decodes a call whose arena is mapped at `arena` (or NULL). Every tensor must lie inside
+/// [0, arena_bytes). If GDN_OK is returned the caller destroys the storage.
+GDN_NODISCARD gdn_status gdn_call_from_json(gdn_call_storage *storage, const json_t *json,
+                                            void *arena, size_t arena_bytes,
+                                            gdn_error *err);
+
+/// Accepts a zeroed storage.
+void gdn_call_storage_destroy(gdn_call_storage *storage);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

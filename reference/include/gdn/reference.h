@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* The FP64 reference: golden values and how far a correct backend may be from them.
+ *
+ * Summation order is fixed (k ascending, one accumulator, explicit fma), exp and log1p are
+ * correctly rounded, threads split only independent work: the same call gives the same bits
+ * on every machine, compiler, vector width and thread count. */
+#ifndef GDN_REFERENCE_H
+#define GDN_REFERENCE_H
+
+#include "gdn/call.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// Where one output goes. `value.data` NULL: not wanted. `value` has the shape of the
+/// call's tensor; its type decides the rounding: GDN_FP64 for golden values, the storage
+/// type to act as a device (then it may be the call's own tensor: in place). `limit`, if
+/// not NULL, receives per element, dense in C order, the largest error that a correct
+/// backend of the profile's numeric class can have, rounding to the call's storage type
+/// included. `written`, if not NULL, has shape[0] flags; the op sets those of the rows
+/// (tokens, slots) it writes, and everything else in the tensor must stay untouched.
+typedef struct gdn_output {
+    gdn_tensor value;
+    float *limit;
+    uint8_t *written;
+} gdn_output;
+
+/// Runs `call` in FP64. `outputs[i]` belongs to `call->tensors[i]`; entries of inputs are
+/// ignored. The call's tensors are only read (unless an output aliases them). The call is
+/// checked first (gdn_call_check). NaN and infinity in inputs follow IEEE 754 through every
+/// step; denormals are kept.
+GDN_NODISCARD gdn_status gdn_reference_run(const gdn_call *call, gdn_output *outputs,
+                                           gdn_error *err);
+
+/// The same for gated_delta_rule by a second algorithm: the 64-token chunk form (contract
+/// aiter_fla_flashinfer_ggml section 0) with its triangular solve, in FP64, without limits.
+/// It exists to check the first; the two share nothing below the call.
+GDN_NODISCARD gdn_status gdn_reference_run_chunked(const gdn_call *call,
+                                                   gdn_output *outputs, gdn_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

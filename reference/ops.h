@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* Private to reference/: what the ops share below the call. */
+#ifndef GDN_OPS_H
+#define GDN_OPS_H
+
+#include "delta_kernel.h"
+#include "gdn/reference.h"
+
+/* The ops, one file each. The call has been checked; tensors are as gdn/call.h says. */
+gdn_status gdn_reference_causal_conv1d(const gdn_call *call, gdn_output *outputs,
+                                       gdn_error *err);
+gdn_status gdn_reference_gating(const gdn_call *call, gdn_output *outputs, gdn_error *err);
+gdn_status gdn_reference_delta_rule(const gdn_call *call, gdn_output *outputs,
+                                    gdn_error *err);
+gdn_status gdn_reference_attention(const gdn_call *call, gdn_output *outputs,
+                                   gdn_error *err);
+gdn_status gdn_reference_metadata(const gdn_call *call, gdn_output *outputs,
+                                  gdn_error *err);
+
+/* The output of that name if somebody wants it, else NULL. */
+gdn_output *gdnp_output(const gdn_call *call, gdn_output *outputs, const char *name);
+
+/* Marks a row of dimension 0 as written; accepts a NULL output. */
+void gdnp_mark_row(gdn_output *output, int64_t row);
+
+/* Stores `count` values of an output whose elements are `stride` apart from element `at`;
+ * `errors` (NULL: no limits) become limits at `flat`, its dense position, once the rounding
+ * to `storage` and underflow to `tiny` are added. */
+void gdnp_store_bounded(gdn_output *output, int64_t at, int64_t stride, int64_t flat,
+                        const double *values, const double *errors, int64_t count,
+                        gdn_dtype storage, double tiny);
+
+/* u of the class, and the absolute error that one operation may make near zero. Flushing
+ * subnormals is granted to every fp32 backend (GPU intrinsics do it), so `tiny` is FLT_MIN.
+ */
+typedef struct gdnp_arithmetic {
+    double unit, tiny;
+} gdnp_arithmetic;
+gdnp_arithmetic gdnp_arithmetic_of(const gdn_conventions *conventions);
+
+/* gamma_n = n u / (1 - n u): n roundings in any order (N. Higham, Accuracy and Stability of
+ * Numerical Algorithms, 2nd ed., lemma 3.1). */
+double gdnp_gamma(double n, double unit);
+
+/* One sequence of a call, with every index already looked up. */
+typedef struct gdnp_sequence {
+    bool spec;
+    int64_t length;
+    const int64_t *rows;  /* global row of each token */
+    const int64_t *slots; /* spec: slot of each token's state; else one slot */
+    int64_t load_slot;    /* -1: starts from zero */
+    int64_t conv_slot;    /* history: W-1 rows from conv_row of this slot; -1: zero */
+    int64_t conv_row;
+} gdnp_sequence;
+
+typedef struct gdnp_batch {
+    gdnp_sequence *sequences;
+    int64_t count;
+    int64_t *memory[2]; /* of the groups */
+    int groups;
+} gdnp_batch;
+
+/* Appends the sequences of one group, of two at most. `token_indx`, `has_initial` and
+ * `accepted` may be NULL; `accepted` makes the group speculative. The caller destroys the
+ * batch in any case. */
+gdn_status gdnp_batch_add(gdnp_batch *batch, const gdn_conventions *conventions,
+                          const gdn_tensor *query_start_loc, const gdn_tensor *token_indx,
+                          const gdn_tensor *state_indices, const gdn_tensor *has_initial,
+                          const gdn_tensor *accepted, gdn_error *err);
+void gdnp_batch_destroy(gdnp_batch *batch);
+
+/* Marks the rows and slots that a batch writes. */
+void gdnp_batch_mark(const gdnp_batch *batch, const gdn_conventions *conventions,
+                     gdn_output *tokens, gdn_output *conv_state, gdn_output *ssm_state);
+
+/* Adjacent channels of one sequence through the convolution. */
+typedef struct gdnp_conv {
+    const gdn_conventions *conventions;
+    const gdnp_sequence *sequence;
+    const gdn_tensor *x;                     /* [rows, columns] */
+    int64_t column;                          /* of the first channel in x */
+    const gdn_tensor *weight, *bias, *state; /* bias may be NULL */
+    int64_t channel;                         /* first channel in weight, bias and state */
+    int64_t channels;
+    double *y;       /* [length][channels], rounded as conventions->conv_output says */
+    double *y_error; /* NULL: no bounds. What a correct backend's y may differ by */
+    gdn_output *state_out; /* NULL: not wanted */
+} gdnp_conv;
+
+gdn_status gdnp_conv_run(const gdnp_conv *conv, gdn_error *err);
+
+/* Gates of one token and head with the errors that a backend may make in them: absolute for
+ * g, relative for beta. */
+typedef struct gdnp_gate {
+    double g, beta, g_error, beta_error;
+} gdnp_gate;
+gdnp_gate gdnp_gate_eval(const gdn_conventions *conventions, double A_log, double dt_bias,
+                         double a, double b);
+
+/* A key head's tokens, ready for the recurrence: k and q normalised and scaled, their norms
+ * and errors in `tokens` (decay and beta are filled by the caller, a head at a time). */
+typedef struct gdnp_keys {
+    int64_t length, k_dim;
+    double *k, *q; /* [length][k_dim] */
+    gdnp_token *tokens;
+} gdnp_keys;
+
+gdn_status gdnp_keys_create(gdnp_keys *keys, int64_t length, int64_t k_dim, gdn_error *err);
+void gdnp_keys_destroy(gdnp_keys *keys);
+
+/* Normalises what was loaded into keys->k and keys->q, in place; `k_error` and `q_error`
+ * (NULL: exact inputs) are element errors of the same shape. */
+void gdnp_keys_normalise(gdnp_keys *keys, const gdn_conventions *conventions, bool l2norm,
+                         const double *k_error, const double *q_error);
+
+/* Decay and beta of a token from its gate. */
+void gdnp_token_set_gate(gdnp_token *token, const gdn_conventions *conventions,
+                         const gdnp_gate *gate);
+
+/* One value head of one sequence through the recurrence. */
+typedef struct gdnp_head {
+    const gdn_conventions *conventions;
+    const gdnp_sequence *sequence;
+    const gdnp_keys *keys;
+    const double *v, *v_error; /* [length][v_dim]; v_error NULL: exact */
+    int64_t v_dim;
+    int64_t head;
+    const gdn_tensor *state; /* the call's */
+    gdn_dtype out_storage;
+    gdn_output *state_out, *out; /* NULL: not wanted */
+} gdnp_head;
+
+gdn_status gdnp_head_run(const gdnp_head *head, gdn_error *err);
+
+/* Value heads of key head `h`, in order: j = 0 .. r-1. */
+static inline int64_t gdnp_value_head(const gdn_conventions *conventions, int64_t h,
+                                      int64_t j, int64_t key_heads, int64_t r) {
+    return conventions->head_map == GDN_HEADS_GROUPED ? h * r + j : j * key_heads + h;
+}
+
+#endif

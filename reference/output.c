@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* Where results go, and the last step of every bound: rounding to storage. */
+#include "ops.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+gdn_output *gdnp_output(const gdn_call *call, gdn_output *outputs, const char *name) {
+    for (size_t i = 0; i < call->n_tensors; i++) {
+        if (strcmp(call->tensors[i].name, name) == 0) {
+            return outputs[i].value.data ? &outputs[i] : NULL;
+        }
+    }
+    return NULL;
+}
+
+void gdnp_mark_row(gdn_output *output, int64_t row) {
+    if (output && output->written) {
+        output->written[row] = 1;
+    }
+}
+
+/* Limits are kept in fp32; rounding them up keeps them bounds. */
+static float round_up(double x) {
+    const float f = (float)x;
+    return (double)f >= x || isnan(x) ? f : nextafterf(f, INFINITY);
+}
+
+void gdnp_store_bounded(gdn_output *output, int64_t at, int64_t stride, int64_t flat,
+                        const double *values, const double *errors, int64_t count,
+                        gdn_dtype storage, double tiny) {
+    gdn_store_run(output->value.data, output->value.dtype, at, stride, values, count);
+    if (!output->limit || !errors) {
+        return;
+    }
+    const double unit = gdn_dtype_unit_roundoff(storage);
+    /* fp16 keeps subnormals on every backend; types with fp32's exponent range may be
+     * flushed with it. */
+    const double under = gdn_dtype_underflow(storage);
+    const double eta = storage == GDN_FP16 ? under : fmax(under, tiny);
+    for (int64_t i = 0; i < count; i++) {
+        const double rounding = unit * (fabs(values[i]) + errors[i]);
+        output->limit[flat + i] = round_up(errors[i] + rounding + eta);
+    }
+}
+
+gdnp_arithmetic gdnp_arithmetic_of(const gdn_conventions *conventions) {
+    if (conventions->numeric_class == GDN_CLASS_FP64) {
+        return (gdnp_arithmetic){.unit = DBL_EPSILON / 2, .tiny = DBL_MIN};
+    }
+    return (gdnp_arithmetic){.unit = (double)FLT_EPSILON / 2, .tiny = (double)FLT_MIN};
+}
+
+double gdnp_gamma(double n, double unit) {
+    return n * unit / (1.0 - n * unit);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* Index tensors looked up once: which rows a sequence owns, where its states come from and
+ * where they go (contract vllm_xpu 2.8 and 3). */
+#include "ops.h"
+
+#include <stdlib.h>
+
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* The column that a spec sequence starts from, slips included; a slip stays in the row. */
+static int64_t start_column(const gdn_conventions *conventions, int64_t accepted,
+                            int64_t columns) {
+    switch (conventions->spec_column) {
+    case GDN_SPEC_ACCEPTED_MINUS_ONE:
+        return accepted > 0 ? accepted - 1 : 0;
+    case GDN_SPEC_ACCEPTED:
+        return min64(accepted, columns - 1);
+    case GDN_SPEC_FIRST:
+        break;
+    }
+    return 0;
+}
+
+static void find_states(gdnp_sequence *s, const gdn_conventions *conventions, int64_t index,
+                        const gdn_tensor *state_indices, const gdn_tensor *has_initial,
+                        const gdn_tensor *accepted) {
+    if (accepted) {
+        const int64_t columns = state_indices->shape[1];
+        const int64_t column =
+            start_column(conventions, gdn_tensor_int(accepted, index, 0), columns);
+        s->load_slot = gdn_tensor_int(state_indices, index, column);
+        if (conventions->conv_window == GDN_CONV_SNAPSHOT) {
+            s->conv_slot = s->load_slot;
+        } else {
+            s->conv_slot = gdn_tensor_int(state_indices, index, 0);
+            s->conv_row = column;
+        }
+    } else {
+        const bool starts = !has_initial || gdn_tensor_int(has_initial, index, 0) != 0;
+        s->load_slot = starts ? s->slots[0] : -1;
+        s->conv_slot = s->load_slot;
+    }
+    if (conventions->history == GDN_HISTORY_IGNORED) {
+        s->load_slot = -1;
+        s->conv_slot = -1;
+    }
+}
+
+gdn_status gdnp_batch_add(gdnp_batch *batch, const gdn_conventions *conventions,
+                          const gdn_tensor *query_start_loc, const gdn_tensor *token_indx,
+                          const gdn_tensor *state_indices, const gdn_tensor *has_initial,
+                          const gdn_tensor *accepted, gdn_error *err) {
+    const int64_t n = query_start_loc->shape[0] - 1;
+    const int64_t tokens = gdn_tensor_int(query_start_loc, n, 0);
+    const int64_t columns = accepted ? state_indices->shape[1] : 1;
+    gdnp_sequence *sequences =
+        realloc(batch->sequences, (size_t)(batch->count + n + 1) * sizeof *sequences);
+    int64_t *memory = malloc((size_t)(tokens + n * columns + 1) * sizeof *memory);
+    if (sequences) {
+        batch->sequences = sequences;
+    }
+    if (!sequences || !memory) {
+        free(memory);
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for %lld sequences",
+                             (long long)n);
+    }
+    batch->memory[batch->groups++] = memory;
+    int64_t *rows = memory;
+    int64_t *slots = rows + tokens;
+    for (int64_t t = 0; t < tokens; t++) {
+        rows[t] = token_indx ? gdn_tensor_int(token_indx, t, 0) : t;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t first = gdn_tensor_int(query_start_loc, i, 0);
+        gdnp_sequence *s = &batch->sequences[batch->count++];
+        *s = (gdnp_sequence){
+            .spec = accepted != NULL,
+            .length = gdn_tensor_int(query_start_loc, i + 1, 0) - first,
+            .rows = rows + first,
+            .slots = slots + i * columns,
+        };
+        for (int64_t c = 0; c < columns; c++) {
+            slots[i * columns + c] = gdn_tensor_int(state_indices, i, c);
+        }
+        find_states(s, conventions, i, state_indices, has_initial, accepted);
+    }
+    return GDN_OK;
+}
+
+void gdnp_batch_destroy(gdnp_batch *batch) {
+    free(batch->memory[0]);
+    free(batch->memory[1]);
+    free(batch->sequences);
+    *batch = (gdnp_batch){0};
+}
+
+void gdnp_batch_mark(const gdnp_batch *batch, const gdn_conventions *conventions,
+                     gdn_output *tokens, gdn_output *conv_state, gdn_output *ssm_state) {
+    for (int64_t i = 0; i < batch->count; i++) {
+        const gdnp_sequence *s = &batch->sequences[i];
+        for (int64_t t = 0; t < s->length; t++) {
+            gdnp_mark_row(tokens, s->rows[t]);
+            const int64_t slot = s->slots[s->spec ? t : 0];
+            gdnp_mark_row(ssm_state, slot);
+            const bool line = s->spec && conventions->conv_window == GDN_CONV_SLIDING;
+            gdnp_mark_row(conv_state, line ? s->slots[0] : slot);
+        }
+    }
+}
