@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* The simulated device: the reference, rounded to storage, with one convention obeyed
+ * wrongly
+ * if asked. It proves that suites and judge see what they claim to see; it says nothing
+ * about hardware.
+ *
+ * Options, separated by commas:
+ *   deviation=NAME    a row of the deviation table (gdn-conform list deviations)
+ *   fault=KIND        run() misbehaves on every call: crash, hang, error, stdout
+ *   fault-op=OP       only on calls of this op */
+#include "gdn/device.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gdn/deviation.h"
+#include "gdn/reference.h"
+
+struct gdn_device {
+    const gdn_deviation *deviation;
+    char fault[16];
+    gdn_op fault_op; /* GDN_OP_COUNT: every op */
+};
+
+static bool fault_is_known(const char *fault) {
+    static const char *const FAULTS[] = {"crash", "hang", "error", "stdout"};
+    for (size_t i = 0; i < sizeof FAULTS / sizeof FAULTS[0]; i++) {
+        if (strcmp(fault, FAULTS[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static gdn_status read_option(gdn_device *device, const char *option, gdn_error *err) {
+    const char *value = strchr(option, '=');
+    const size_t length = value ? (size_t)(value - option) : strlen(option);
+    value = value ? value + 1 : "";
+    if (length == strlen("deviation") && strncmp(option, "deviation", length) == 0) {
+        device->deviation = gdn_deviation_find(value);
+        return device->deviation
+                   ? GDN_OK
+                   : gdn_error_set(err, GDN_ERR_ARG, "no deviation is named \"%s\"", value);
+    }
+    if (length == strlen("fault") && strncmp(option, "fault", length) == 0 &&
+        fault_is_known(value)) {
+        snprintf(device->fault, sizeof device->fault, "%s", value);
+        return GDN_OK;
+    }
+    if (length == strlen("fault-op") && strncmp(option, "fault-op", length) == 0 &&
+        gdn_op_from_name(value, &device->fault_op)) {
+        return GDN_OK;
+    }
+    return gdn_error_set(err, GDN_ERR_ARG,
+                         "sim: expected deviation=NAME, fault=crash|hang|error|stdout or "
+                         "fault-op=OP but found \"%s\"",
+                         option);
+}
+
+static gdn_status sim_open(const char *options, gdn_device **device, gdn_error *err) {
+    gdn_device *sim = calloc(1, sizeof *sim);
+    char *copy = strdup(options);
+    gdn_status status = sim && copy ? GDN_OK : gdn_error_set(err, GDN_ERR_OOM, "no memory");
+    if (sim) {
+        sim->fault_op = GDN_OP_COUNT;
+    }
+    char *rest = copy;
+    char *option;
+    while (status == GDN_OK && (option = strsep(&rest, ",")) != NULL) {
+        if (*option != '\0') {
+            status = read_option(sim, option, err);
+        }
+    }
+    free(copy);
+    if (status != GDN_OK) {
+        free(sim);
+        return status;
+    }
+    *device = sim;
+    return GDN_OK;
+}
+
+static void sim_close(gdn_device *device) {
+    free(device);
+}
+
+static gdn_status sim_identify(gdn_device *device, gdn_device_identity *identity,
+                               gdn_error *err) {
+    (void)err;
+    *identity = (gdn_device_identity){
+        .hardware = "none: the FP64 reference",
+        .driver = device->deviation ? device->deviation->name : "",
+        .build = __VERSION__,
+    };
+    return GDN_OK;
+}
+
+static gdn_status sim_supports(gdn_device *device, const gdn_call *call, gdn_error *why) {
+    (void)device;
+    (void)call;
+    (void)why;
+    return GDN_OK; /* the reference honours every convention */
+}
+
+static gdn_status misbehave(const gdn_device *device, gdn_error *err) {
+    if (strcmp(device->fault, "crash") == 0) {
+        abort();
+    }
+    if (strcmp(device->fault, "hang") == 0) {
+        for (;;) {
+            pause();
+        }
+    }
+    if (strcmp(device->fault, "error") == 0) {
+        return gdn_error_set(err, GDN_ERR_DEVICE, "sim: fault=error was asked for");
+    }
+    printf("sim: a device may print what it likes\n");
+    return GDN_OK;
+}
+
+static gdn_status sim_run(gdn_device *device, const gdn_call *call, double *seconds,
+                          gdn_error *err) {
+    (void)seconds;
+    if (device->fault[0] != '\0' &&
+        (device->fault_op == GDN_OP_COUNT || device->fault_op == call->op)) {
+        GDN_TRY(misbehave(device, err));
+    }
+    gdn_conventions conventions = *call->conventions;
+    if (device->deviation) {
+        GDN_TRY(gdn_deviation_apply(device->deviation, &conventions, err));
+    }
+    gdn_call bent = *call;
+    bent.conventions = &conventions;
+    gdn_output *outputs = calloc(call->n_tensors + 1, sizeof *outputs);
+    if (!outputs) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for outputs");
+    }
+    for (size_t i = 0; i < call->n_tensors; i++) {
+        outputs[i].value = call->tensors[i];
+    }
+    const gdn_status status = gdn_reference_run(&bent, outputs, err);
+    free(outputs);
+    return status;
+}
+
+GDN_EXPORT const gdn_device_api gdn_device_v1 = {
+    .struct_size = sizeof(gdn_device_api),
+    .abi_major = GDN_DEVICE_ABI_MAJOR,
+    .abi_minor = GDN_DEVICE_ABI_MINOR,
+    .name = "sim",
+    .open = sim_open,
+    .close = sim_close,
+    .identify = sim_identify,
+    .supports = sim_supports,
+    .run = sim_run,
+};

@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Bugs planted in the source of the cpu device: the harness must fail every one of them, and
+pass the same source unpatched.
+
+Usage: test_patched_cpu.py BINDIR SOURCEDIR COMPILER [unittest arguments]
+"""
+import glob
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BIN, SOURCE, COMPILER = sys.argv[1:4]
+
+# name: file, text that stands there once, what stands there instead
+PATCHES = {
+    "layout: the gates of a group read in pairs": (
+        "cpu_gdn_attention.c", ".b = of * 2 * r + j,", ".b = of * 2 * r + 2 * j,"),
+    "accepted count ignored": (
+        "cpu_sequences.c", "const int64_t column = accepted > 0 ? accepted - 1 : 0;",
+        "const int64_t column = accepted > 99 ? accepted - 1 : 0;"),
+    "start state read although the flag says no": (
+        "cpu_sequences.c", "!group->initial || gdn_tensor_int(group->initial, index, 0) != 0;",
+        "true;"),
+    "conv taps in the wrong order": (
+        "cpu_conv.c", "y[c] += weight[i * n + c] * x[i * n + c];",
+        "y[c] += weight[i * n + c] * x[(conv->taps - i) * n + c];"),
+    "eps a thousand times too large": (
+        "cpu_delta.c", "(sum[2] + sum[3]) + epsilon)", "(sum[2] + sum[3]) + 1000 * epsilon)"),
+    "carried state rounded after every token": (
+        "cpu_delta.c", "if (plan->carry == GDN_CARRY_TOKEN) {\n            round_state",
+        "if (true) {\n            round_state"),
+    "chunk: decay from the chunk's start forgotten": (
+        "cpu_chunk.c", "start[i] = decay_of(total);", "start[i] = 1.0F;"),
+    "chunk: the last token's update dropped from the state": (
+        "cpu_chunk.c", "d->kernels->multiply(d->k_dim, d->columns, count, d->keys,",
+        "d->kernels->multiply(d->k_dim, d->columns, count - 1, d->keys,"),
+}
+
+
+class PatchedCpu(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="gdn-patched-")
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def build(self, patch):
+        for source in glob.glob(os.path.join(SOURCE, "devices/cpu/*.[ch]")):
+            shutil.copy(source, self.folder)
+        if patch:
+            name, old, new = patch
+            path = os.path.join(self.folder, name)
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+            self.assertEqual(text.count(old), 1, f"{name} has changed: mend the patch")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text.replace(old, new))
+        base = [os.path.join(SOURCE, "reference", name)
+                for name in ("call.c", "conventions.c", "nearest.c", "status.c", "tensor.c")]
+        subprocess.run(
+            [COMPILER, "-std=c17", "-D_GNU_SOURCE", "-DGDN_CPU_VERSION=\"patched\"", "-O2",
+             "-fopenmp", "-fPIC", "-shared", "-fvisibility=hidden", "-w",
+             "-I" + os.path.join(SOURCE, "reference/include"),
+             "-I" + os.path.join(SOURCE, "devices/include"),
+             *glob.glob(os.path.join(self.folder, "*.c")), *base, "-lm", "-o",
+             os.path.join(self.folder, "gdn-device-cpu.so")], check=True)
+
+    def judge(self):
+        result = subprocess.run(
+            [os.path.join(BIN, "gdn-conform"), "run", "--device", "cpu", "--suite", "smoke"],
+            stdout=subprocess.PIPE, text=True, timeout=600,
+            env={**os.environ, "GDN_DEVICE_PATH": self.folder})
+        return result.returncode, result.stdout
+
+    def test_unpatched_source_passes(self):
+        self.build(None)
+        code, out = self.judge()
+        self.assertEqual(code, 0, out)
+
+    def test_every_planted_bug_fails(self):
+        for name, patch in PATCHES.items():
+            with self.subTest(bug=name):
+                self.build(patch)
+                code, out = self.judge()
+                self.assertEqual(code, 1, f"{name} was not seen\n{out}")
+                failed = [line for line in out.splitlines() if line.startswith("fail ")]
+                print(f"{name}: {len(failed)} cases fail")
+                self.assertTrue(failed)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[4:], verbosity=2)
