@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* A case: everything that decides one call, before any memory exists. Its JSON form is what
+ * suites expand to and what HDF5 groups carry; its id is readable, stable and unique. */
+#ifndef GDN_CASE_H
+#define GDN_CASE_H
+
+#include <jansson.h>
+
+#include "gdn/call.h"
+
+typedef enum gdn_sequence_kind {
+    GDN_SEQ_PREFILL,
+    GDN_SEQ_DECODE,
+    GDN_SEQ_SPEC
+} gdn_sequence_kind;
+
+/// One request of the batch.
+typedef struct gdn_sequence {
+    gdn_sequence_kind kind;
+    int64_t length; ///< tokens in this call; 1 for decodes, 1..columns for spec
+    int64_t
+        accepted; ///< spec: accepted count of the previous step, bonus included, 0..columns
+    bool has_initial_state;
+} gdn_sequence;
+
+/// Order of the tokens in the rows of the call.
+typedef enum gdn_row_order {
+    GDN_ROWS_GROUPED,     ///< non-spec sequences first, spec sequences after
+    GDN_ROWS_INTERLEAVED, ///< sequences in random order, each one's tokens adjacent
+    GDN_ROWS_SCATTERED,   ///< as interleaved, and spec tokens permuted among their rows
+} gdn_row_order;
+
+typedef enum gdn_initial {
+    GDN_INITIAL_MIXED, ///< prefills alternate, starting with one that has a state
+    GDN_INITIAL_ALL,
+    GDN_INITIAL_NONE,   ///< no prefill and no decode has one
+    GDN_INITIAL_ABSENT, ///< the flag tensor is not passed: means all
+} gdn_initial;
+
+typedef enum gdn_fill {
+    GDN_FILL_NORMAL, ///< N(0,1) everywhere, as upstream's tests
+    GDN_FILL_MODEL,  ///< as in trained models, with the hard heads: see fill.h
+} gdn_fill;
+
+/// Accepted counts of the spec sequences.
+typedef enum gdn_accepted {
+    GDN_ACCEPTED_CYCLE, ///< 0, 1, .., Q, 0, .. starting at the seed
+    GDN_ACCEPTED_FULL,  ///< Q
+    GDN_ACCEPTED_ONE,   ///< 1
+} gdn_accepted;
+
+typedef struct gdn_case {
+    char *id; ///< made by the parser from everything below
+    gdn_op op;
+    char *profile;               ///< with variant: "vllm-xpu@b"
+    char *model;                 ///< label of the shape: "qwen3-next-tp2"
+    char *batch;                 ///< the grammar below, e.g. "pre2x65+dec5+spec4x3"
+    gdn_conventions conventions; ///< profile and variant, with the case's layout
+
+    int64_t num_k_heads, num_v_heads; ///< global, as in the op's signature
+    int64_t head_k_dim, head_v_dim, conv_width, tp_size;
+    gdn_dtype dtype, state_dtype;
+    bool conv_bias;
+
+    gdn_sequence *sequences; ///< non-spec ones first, then spec ones
+    size_t n_sequences;
+    int64_t columns; ///< Q: widest spec sequence of the batch; 0 without any
+    gdn_row_order order;
+    gdn_initial initial;
+    gdn_accepted accepted;
+
+    int64_t pad_rows;     ///< rows beyond num_actual_tokens
+    int64_t pad_requests; ///< gdn_metadata: graph-padding requests, the batch's pad<n>
+    int64_t page_bytes;   ///< least slot stride of the state pools; 0: dense
+    bool misaligned;
+    gdn_fill fill;
+    uint64_t seed;
+} gdn_case;
+
+/* The JSON form. Members, with their defaults:
+ *   op, profile, batch, num_k_heads, num_v_heads, head_k_dim, head_v_dim   required
+ *   model "custom", conv_width 4, tp_size 1, qkvz_layout (the profile's), dtype "bf16",
+ *   state_dtype "fp32", conv_bias false, order "grouped", initial "mixed",
+ *   accepted "cycle", pad_rows 0, page_bytes 0, misaligned false, fill "normal", seed 0
+ *
+ * batch: terms joined by '+'. pre<n>x<len> prefills, dec<n> decodes, spec<n>x<Q> speculative
+ * sequences of Q tokens, rag<n>x<Q> ragged ones of Q, Q-1, .., 1, Q, .. tokens (columns Q).
+ * For gdn_metadata the terms are request rows in that order, and pad<n> adds n graph-padding
+ * requests of length 0. */
+
+/// Parses and validates one case; the profile is read from the profile folder. Impossible
+/// shapes (HV % HK, tp, a ragged batch under a profile that has none) are GDN_ERR_ARG. If
+/// GDN_OK is returned the caller destroys the case.
+GDN_NODISCARD gdn_status gdn_case_from_json(gdn_case *test, const json_t *json,
+                                            const char *profile_dir, gdn_error *err);
+
+/// New reference to the JSON form with every member written out, in a fixed order.
+json_t *gdn_case_to_json(const gdn_case *test);
+
+/// Accepts a zeroed case.
+void gdn_case_destroy(gdn_case *test);
+
+int64_t gdn_case_tokens(const gdn_case *test);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* Between case.c, batch.c and case_id.c. */
+#ifndef GDN_CASE_INTERNAL_H
+#define GDN_CASE_INTERNAL_H
+
+#include "case.h"
+
+#define GDNP_MAX_TOKENS    (INT64_C(1) << 22)
+#define GDNP_MAX_SEQUENCES 65536
+#define GDNP_MAX_COLUMNS   256
+
+/// Fills sequences, columns and pad_requests from the batch text; op, initial, accepted and
+/// seed are set.
+GDN_NODISCARD gdn_status gdnp_case_expand_batch(gdn_case *test, bool ragged_spec,
+                                                gdn_error *err);
+
+/// Whether the batch has speculative sequences, and whether it has any others.
+bool gdnp_case_has_spec(const gdn_case *test);
+bool gdnp_case_has_non_spec(const gdn_case *test);
+
+/// Replaces the model label by its canonical form, which implies every dimension; a label
+/// that contradicts one is refused.
+GDN_NODISCARD gdn_status gdnp_case_set_label(gdn_case *test, gdn_error *err);
+
+/// Builds the id from everything else.
+GDN_NODISCARD gdn_status gdnp_case_set_id(gdn_case *test, gdn_error *err);
+
+#endif

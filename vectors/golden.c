@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "problem.h"
+
+/* What the reference writes into: whole tensors, of which only the written rows are kept.
+ * calloc leaves the pages of untouched slots unmapped. */
+typedef struct sink {
+    const gdn_argument *argument;
+    const gdn_tensor *tensor;
+    void *values;
+    float *limit;
+    uint8_t *written;
+} sink;
+
+static gdn_status sink_create(sink *s, gdn_output *output, const gdn_tensor *tensor,
+                              const gdn_argument *argument, gdn_error *err) {
+    const bool bounded = argument->judgement == GDN_JUDGE_BOUNDED;
+    const gdn_dtype dtype = bounded ? GDN_FP64 : tensor->dtype;
+    const size_t count = (size_t)gdn_tensor_count(tensor);
+    *s = (sink){.argument = argument, .tensor = tensor};
+    s->values = calloc(count + 1, gdn_dtype_size(dtype));
+    s->written = calloc((size_t)tensor->shape[0] + 1, 1);
+    s->limit = bounded ? calloc(count + 1, sizeof(float)) : NULL;
+    if (!s->values || !s->written || (bounded && !s->limit)) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for golden %s (%zu values)",
+                             tensor->name, count);
+    }
+    *output = (gdn_output){
+        .value =
+            gdn_tensor_dense(tensor->name, s->values, dtype, tensor->rank, tensor->shape),
+        .limit = s->limit,
+        .written = s->written,
+    };
+    return GDN_OK;
+}
+
+/* Exact outputs may be written in part of a row (conv state): start from what is there. */
+static void copy_rows_in(sink *s) {
+    const gdn_tensor *t = s->tensor;
+    const size_t size = gdn_dtype_size(t->dtype);
+    const int64_t row_count = gdn_tensor_row_count(t);
+    for (int64_t row = 0; row < t->shape[0]; row++) {
+        const uint8_t *from =
+            (const uint8_t *)t->data + (size_t)(row * t->stride[0]) * size;
+        memcpy((uint8_t *)s->values + (size_t)(row * row_count) * size, from,
+               (size_t)row_count * size);
+    }
+}
+
+/* Moves the written rows to the front and hands the arrays over. */
+static gdn_status sink_take(sink *s, gdn_expected *expected, gdn_error *err) {
+    const bool bounded = s->limit != NULL;
+    const int64_t row_count = gdn_tensor_row_count(s->tensor);
+    const size_t row_bytes =
+        (size_t)row_count * (bounded ? sizeof(double) : gdn_dtype_size(s->tensor->dtype));
+    int64_t *rows = malloc((size_t)(s->tensor->shape[0] + 1) * sizeof *rows);
+    if (!rows) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for the rows of %s",
+                             s->tensor->name);
+    }
+    int64_t n = 0;
+    for (int64_t row = 0; row < s->tensor->shape[0]; row++) {
+        if (!s->written[row]) {
+            continue;
+        }
+        if (n != row) {
+            memmove((uint8_t *)s->values + (size_t)n * row_bytes,
+                    (uint8_t *)s->values + (size_t)row * row_bytes, row_bytes);
+            if (bounded) {
+                memmove(s->limit + n * row_count, s->limit + row * row_count,
+                        (size_t)row_count * sizeof(float));
+            }
+        }
+        rows[n++] = row;
+    }
+    *expected = (gdn_expected){
+        .tensor = s->tensor,
+        .judgement = s->argument->judgement,
+        .rows = rows,
+        .n_rows = n,
+        .row_count = row_count,
+        .golden = bounded ? s->values : NULL,
+        .limit = s->limit,
+        .bits = bounded ? NULL : s->values,
+    };
+    s->values = NULL;
+    s->limit = NULL;
+    return GDN_OK;
+}
+
+gdn_status gdn_golden_create(gdn_golden *golden, const gdn_problem *problem,
+                             gdn_error *err) {
+    const gdn_call *call = &problem->call;
+    const size_t n = call->n_tensors;
+    *golden = (gdn_golden){.outputs = calloc(n, sizeof *golden->outputs)};
+    sink *sinks = calloc(n, sizeof *sinks);
+    gdn_output *outputs = calloc(n, sizeof *outputs);
+    gdn_status status =
+        golden->outputs && sinks && outputs
+            ? GDN_OK
+            : gdn_error_set(err, GDN_ERR_OOM, "no memory for golden outputs");
+    for (size_t i = 0; status == GDN_OK && i < n; i++) {
+        const gdn_argument *argument = gdn_op_argument(call->op, call->tensors[i].name);
+        if (argument->access != GDN_IN) {
+            status = sink_create(&sinks[i], &outputs[i], &call->tensors[i], argument, err);
+            if (status == GDN_OK && argument->judgement == GDN_JUDGE_EXACT) {
+                copy_rows_in(&sinks[i]);
+            }
+        }
+    }
+    if (status == GDN_OK) {
+        status = gdn_reference_run(call, outputs, err);
+    }
+    for (size_t i = 0; status == GDN_OK && i < n; i++) {
+        if (sinks[i].argument) {
+            status = sink_take(&sinks[i], &golden->outputs[golden->n_outputs++], err);
+        }
+    }
+    for (size_t i = 0; sinks && i < n; i++) {
+        free(sinks[i].values);
+        free(sinks[i].limit);
+        free(sinks[i].written);
+    }
+    free(sinks);
+    free(outputs);
+    if (status != GDN_OK) {
+        gdn_golden_destroy(golden);
+        gdn_error_context(err, "reference on %s", problem->test->id);
+    }
+    return status;
+}
+
+void gdn_golden_destroy(gdn_golden *golden) {
+    for (size_t i = 0; i < golden->n_outputs; i++) {
+        gdn_expected *e = &golden->outputs[i];
+        free(e->rows);
+        free(e->golden);
+        free(e->limit);
+        free(e->bits);
+    }
+    free(golden->outputs);
+    *golden = (gdn_golden){0};
+}
+
+int64_t gdn_golden_bytes(const gdn_golden *golden) {
+    int64_t bytes = 0;
+    for (size_t i = 0; i < golden->n_outputs; i++) {
+        const gdn_expected *e = &golden->outputs[i];
+        const int64_t element = e->golden ? (int64_t)(sizeof(double) + sizeof(float))
+                                          : (int64_t)gdn_dtype_size(e->tensor->dtype);
+        bytes += e->n_rows * e->row_count * element;
+    }
+    return bytes;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+#include "problem.h"
+
+#include <string.h>
+
+#include "problem_tensors.h"
+
+static gdn_status create(gdn_problem *problem, const gdn_case *test, bool fill,
+                         gdn_error *err) {
+    *problem = (gdn_problem){.test = test};
+    gdn_plan plan;
+    GDN_TRY(gdn_plan_create(&plan, test, err));
+    gdn_shapes shapes;
+    gdn_shapes_of(&shapes, test, &plan);
+    gdn_status status = gdn_arena_create(&problem->arena, shapes.tensors, shapes.n_tensors,
+                                         test->misaligned, err);
+    if (status == GDN_OK) {
+        memcpy(problem->scalars, shapes.scalars, sizeof problem->scalars);
+        problem->n_scalars = shapes.n_scalars;
+        problem->call = (gdn_call){
+            .struct_size = sizeof(gdn_call),
+            .op = test->op,
+            .conventions = &test->conventions,
+            .tensors = problem->arena.tensors,
+            .n_tensors = problem->arena.n_tensors,
+            .scalars = problem->scalars,
+            .n_scalars = problem->n_scalars,
+            .arena = problem->arena.base,
+            .arena_bytes = problem->arena.bytes,
+        };
+        if (fill) {
+            status = gdn_fill_problem(problem, &plan, err);
+            if (status == GDN_OK) {
+                status = gdn_arena_freeze(&problem->arena, err);
+            }
+        }
+    }
+    gdn_plan_destroy(&plan);
+    if (status != GDN_OK) {
+        gdn_problem_destroy(problem);
+        gdn_error_context(err, "%s", test->id);
+    }
+    return status;
+}
+
+gdn_status gdn_problem_create(gdn_problem *problem, const gdn_case *test, gdn_error *err) {
+    return create(problem, test, true, err);
+}
+
+gdn_status gdn_problem_create_empty(gdn_problem *problem, const gdn_case *test,
+                                    gdn_error *err) {
+    return create(problem, test, false, err);
+}
+
+void gdn_problem_destroy(gdn_problem *problem) {
+    gdn_arena_destroy(&problem->arena);
+    *problem = (gdn_problem){0};
+}

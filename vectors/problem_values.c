@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* Index tensors and values of a problem. What no correct backend reads stays poison: pad
+ * rows, slots that no sequence starts from, conv rows outside every history window. */
+#include "problem_tensors.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fill.h"
+#include "gdn/exact.h"
+#include "gdn/random.h"
+
+typedef struct filler {
+    gdn_problem *problem;
+    const gdn_case *test;
+    const gdn_plan *plan;
+    double *run; /* scratch for one run of values */
+} filler;
+
+static gdn_tensor *tensor_of(const filler *f, const char *name) {
+    return gdn_arena_tensor(&f->problem->arena, name);
+}
+
+/* Index tensors are dense. NULL is accepted: an optional argument that the case leaves out.
+ */
+static void set_int(gdn_tensor *tensor, int64_t index, int64_t value) {
+    if (!tensor) {
+        return;
+    }
+    if (tensor->dtype == GDN_BOOL) {
+        ((uint8_t *)tensor->data)[index] = value != 0;
+    } else {
+        ((int32_t *)tensor->data)[index] = (int32_t)value;
+    }
+}
+
+/* Values of one field into `count` adjacent elements. */
+static void put(const filler *f, gdn_tensor *tensor, int64_t at, gdn_field field,
+                int64_t item, int64_t head, int64_t heads, int64_t count) {
+    gdn_fill_values(f->test, field, item, head, heads, count, f->run);
+    gdn_store_run(tensor->data, tensor->dtype, at, 1, f->run, count);
+}
+
+static void fill_parameters(const filler *f, const char *weight, const char *bias) {
+    const int64_t channels = f->plan->channels;
+    gdn_tensor *w = tensor_of(f, weight);
+    gdn_tensor *b = tensor_of(f, bias);
+    for (int64_t c = 0; c < channels; c++) {
+        put(f, w, c * w->stride[0], GDN_FIELD_CONV_WEIGHT, c, 0, 1, f->test->conv_width);
+    }
+    if (b) {
+        put(f, b, 0, GDN_FIELD_CONV_BIAS, 0, 0, 1, channels);
+    }
+}
+
+static void fill_gate_parameters(const filler *f) {
+    put(f, tensor_of(f, "A_log"), 0, GDN_FIELD_A_LOG, 0, 0, 1, f->plan->value_heads);
+    put(f, tensor_of(f, "dt_bias"), 0, GDN_FIELD_DT_BIAS, 0, 0, 1, f->plan->value_heads);
+}
+
+/* Start states: one [HV, V, K] block for each sequence that has one, from the sequence's
+ * own numbers, so that they do not depend on the slot. Values are drawn in V-major order
+ * and placed by the pool's order. */
+static void fill_ssm_state(const filler *f) {
+    gdn_tensor *state = tensor_of(f, "ssm_state");
+    const gdn_case *test = f->test;
+    const bool vk = test->conventions.state_order == GDN_STATE_VK;
+    const int64_t v_stride = state->stride[vk ? 2 : 3];
+    const int64_t k_stride = state->stride[vk ? 3 : 2];
+    const int64_t rows = f->plan->value_heads * test->head_v_dim;
+    for (size_t i = 0; i < test->n_sequences; i++) {
+        const gdn_sequence *s = &test->sequences[i];
+        const bool spec = s->kind == GDN_SEQ_SPEC;
+        if (!spec && !s->has_initial_state) {
+            continue;
+        }
+        const int64_t column = spec ? gdn_plan_start_column(s) : 0;
+        const int64_t slot =
+            f->plan->sequence_slots[(int64_t)i * f->plan->columns + column];
+        for (int64_t row = 0; row < rows; row++) {
+            gdn_fill_values(test, GDN_FIELD_STATE, (int64_t)i, row, rows, test->head_k_dim,
+                            f->run);
+            const int64_t at = slot * state->stride[0] +
+                               row / test->head_v_dim * state->stride[1] +
+                               row % test->head_v_dim * v_stride;
+            gdn_store_run(state->data, state->dtype, at, k_stride, f->run,
+                          test->head_k_dim);
+        }
+    }
+}
+
+/* Conv histories: W-1 rows where the profile's window will look for them. */
+static void fill_conv_state(const filler *f) {
+    gdn_tensor *state = tensor_of(f, "conv_state");
+    const gdn_case *test = f->test;
+    const bool sliding = test->conventions.conv_window == GDN_CONV_SLIDING;
+    for (size_t i = 0; i < test->n_sequences; i++) {
+        const gdn_sequence *s = &test->sequences[i];
+        const bool spec = s->kind == GDN_SEQ_SPEC;
+        if (!spec && !s->has_initial_state) {
+            continue;
+        }
+        const int64_t column = spec ? gdn_plan_start_column(s) : 0;
+        const int64_t *slots = f->plan->sequence_slots + (int64_t)i * f->plan->columns;
+        const int64_t slot = slots[sliding ? 0 : column];
+        const int64_t row = sliding ? column : 0;
+        for (int64_t w = 0; w < test->conv_width - 1; w++) {
+            put(f, state, slot * state->stride[0] + (row + w) * state->stride[1],
+                GDN_FIELD_CONV_HISTORY, (int64_t)i, w, test->conv_width - 1,
+                f->plan->channels);
+        }
+    }
+}
+
+/* Query starts, state indices, flags and accepted counts of sequences [first, last). */
+static void fill_group(const filler *f, size_t first, size_t last, const char *starts_name,
+                       const char *slots_name) {
+    gdn_tensor *starts = tensor_of(f, starts_name);
+    gdn_tensor *slots = tensor_of(f, slots_name);
+    int64_t position = 0;
+    set_int(starts, 0, 0);
+    for (size_t i = first; i < last; i++) {
+        const gdn_sequence *s = &f->test->sequences[i];
+        const int64_t index = (int64_t)(i - first);
+        const int64_t *own = f->plan->sequence_slots + (int64_t)i * f->plan->columns;
+        position += s->length;
+        set_int(starts, index + 1, position);
+        if (s->kind == GDN_SEQ_SPEC) {
+            for (int64_t c = 0; c < f->plan->columns; c++) {
+                set_int(slots, index * f->plan->columns + c, own[c]);
+            }
+            set_int(tensor_of(f, "num_accepted_tokens"), index, s->accepted);
+        } else {
+            set_int(slots, index, own[0]);
+            set_int(tensor_of(f, "has_initial_state"), index, s->has_initial_state);
+        }
+    }
+}
+
+static void fill_conv(const filler *f) {
+    gdn_tensor *x = tensor_of(f, "x");
+    const gdn_case *test = f->test;
+    const int64_t k_dim = test->head_k_dim;
+    const int64_t heads = f->plan->key_heads;
+    for (int64_t t = 0; t < f->plan->tokens; t++) {
+        const int64_t at = t * x->stride[0];
+        for (int64_t h = 0; h < heads; h++) {
+            put(f, x, at + h * k_dim, GDN_FIELD_Q, t, h, heads, k_dim);
+            put(f, x, at + (heads + h) * k_dim, GDN_FIELD_K, t, h, heads, k_dim);
+        }
+        for (int64_t hv = 0; hv < f->plan->value_heads; hv++) {
+            put(f, x, at + 2 * heads * k_dim + hv * test->head_v_dim, GDN_FIELD_V, t, hv,
+                f->plan->value_heads, test->head_v_dim);
+        }
+    }
+    fill_parameters(f, "weight", "bias");
+    fill_conv_state(f);
+    fill_group(f, 0, test->n_sequences, "query_start_loc", "state_indices");
+}
+
+static void fill_gating(const filler *f) {
+    gdn_tensor *a = tensor_of(f, "a");
+    gdn_tensor *b = tensor_of(f, "b");
+    for (int64_t t = 0; t < f->plan->tokens; t++) {
+        put(f, a, t * a->stride[0], GDN_FIELD_A, t, 0, 1, f->plan->value_heads);
+        put(f, b, t * b->stride[0], GDN_FIELD_B, t, 0, 1, f->plan->value_heads);
+    }
+    fill_gate_parameters(f);
+}
+
+/* g and beta of one token as an exact gating would hand them over, rounded to fp32. */
+static void put_gates(const filler *f, int64_t token, gdn_tensor *g, gdn_tensor *beta) {
+    const int64_t heads = f->plan->value_heads;
+    double *a = f->run, *A_log = a + heads, *dt_bias = A_log + heads, *b = dt_bias + heads;
+    gdn_fill_values(f->test, GDN_FIELD_A, token, 0, 1, heads, a);
+    gdn_fill_values(f->test, GDN_FIELD_A_LOG, 0, 0, 1, heads, A_log);
+    gdn_fill_values(f->test, GDN_FIELD_DT_BIAS, 0, 0, 1, heads, dt_bias);
+    gdn_fill_values(f->test, GDN_FIELD_B, token, 0, 1, heads, b);
+    for (int64_t h = 0; h < heads; h++) {
+        const double sp =
+            gdn_softplus(a[h] + dt_bias[h], f->test->conventions.softplus_threshold);
+        gdn_store(g->data, g->dtype, token * g->stride[0] + h, -gdn_exp(A_log[h]) * sp);
+        gdn_store(beta->data, beta->dtype, token * beta->stride[0] + h, gdn_sigmoid(b[h]));
+    }
+}
+
+static void fill_delta(const filler *f) {
+    const gdn_case *test = f->test;
+    gdn_tensor *q = tensor_of(f, "q");
+    gdn_tensor *k = tensor_of(f, "k");
+    gdn_tensor *v = tensor_of(f, "v");
+    for (int64_t t = 0; t < f->plan->tokens; t++) {
+        for (int64_t h = 0; h < f->plan->key_heads; h++) {
+            put(f, q, t * q->stride[0] + h * q->stride[1], GDN_FIELD_Q, t, h,
+                f->plan->key_heads, test->head_k_dim);
+            put(f, k, t * k->stride[0] + h * k->stride[1], GDN_FIELD_K, t, h,
+                f->plan->key_heads, test->head_k_dim);
+        }
+        for (int64_t hv = 0; hv < f->plan->value_heads; hv++) {
+            put(f, v, t * v->stride[0] + hv * v->stride[1], GDN_FIELD_V, t, hv,
+                f->plan->value_heads, test->head_v_dim);
+        }
+        put_gates(f, t, tensor_of(f, "g"), tensor_of(f, "beta"));
+    }
+    fill_ssm_state(f);
+    fill_group(f, 0, test->n_sequences, "query_start_loc", "state_indices");
+}
+
+/* One row of the projections, by the column formulas of contract vllm_xpu 2.1. */
+static void put_projections(const filler *f, int64_t token, gdn_tensor *qkvz,
+                            gdn_tensor *ba) {
+    const gdn_case *test = f->test;
+    const gdn_plan *p = f->plan;
+    const bool separate = test->conventions.qkvz_layout == GDN_QKVZ_SEPARATE;
+    const int64_t K = test->head_k_dim, V = test->head_v_dim, r = p->r;
+    const int64_t HK = p->key_heads, HV = p->value_heads;
+    const int64_t group = 2 * K + 2 * r * V;
+    const int64_t row = p->token_rows[token] * qkvz->stride[0];
+    for (int64_t h = 0; h < HK; h++) {
+        put(f, qkvz, row + (separate ? h * K : h * group), GDN_FIELD_Q, token, h, HK, K);
+        put(f, qkvz, row + (separate ? (HK + h) * K : h * group + K), GDN_FIELD_K, token, h,
+            HK, K);
+    }
+    for (int64_t hv = 0; hv < HV; hv++) {
+        const int64_t v =
+            separate ? 2 * HK * K + hv * V : hv / r * group + 2 * K + hv % r * V;
+        put(f, qkvz, row + v, GDN_FIELD_V, token, hv, HV, V);
+        put(f, qkvz, row + v + (separate ? HV : r) * V, GDN_FIELD_Z, token, hv, HV, V);
+    }
+    double *b = f->run, *a = b + HV;
+    gdn_fill_values(test, GDN_FIELD_B, token, 0, 1, HV, b);
+    gdn_fill_values(test, GDN_FIELD_A, token, 0, 1, HV, a);
+    const int64_t ba_row = p->token_rows[token] * ba->stride[0];
+    for (int64_t hv = 0; hv < HV; hv++) {
+        const int64_t at = ba_row + (separate ? hv : hv / r * 2 * r + hv % r);
+        gdn_store(ba->data, ba->dtype, at, b[hv]);
+        gdn_store(ba->data, ba->dtype, at + (separate ? HV : r), a[hv]);
+    }
+}
+
+static void fill_attention(const filler *f) {
+    const gdn_plan *p = f->plan;
+    gdn_tensor *qkvz = tensor_of(f, "projected_states_qkvz");
+    gdn_tensor *ba = tensor_of(f, "projected_states_ba");
+    for (int64_t t = 0; t < p->tokens; t++) {
+        put_projections(f, t, qkvz, ba);
+    }
+    fill_parameters(f, "conv_weights", "conv_bias");
+    fill_gate_parameters(f);
+    fill_conv_state(f);
+    fill_ssm_state(f);
+    fill_group(f, 0, (size_t)p->non_spec, "non_spec_query_start_loc",
+               "non_spec_state_indices_tensor");
+    fill_group(f, (size_t)p->non_spec, f->test->n_sequences, "spec_query_start_loc",
+               "spec_state_indices_tensor");
+    for (int64_t t = 0; t < p->non_spec_tokens; t++) {
+        set_int(tensor_of(f, "non_spec_token_indx"), t, p->token_rows[t]);
+    }
+    for (int64_t t = p->non_spec_tokens; t < p->tokens; t++) {
+        set_int(tensor_of(f, "spec_token_indx"), t - p->non_spec_tokens, p->token_rows[t]);
+    }
+}
+
+static void fill_metadata(const filler *f) {
+    const gdn_case *test = f->test;
+    const int64_t width = f->plan->columns + 1;
+    const gdn_random contexts = {.seed = test->seed, .stream = GDN_FIELD_CONTEXT};
+    const gdn_random blocks = {.seed = test->seed, .stream = GDN_FIELD_BLOCKS};
+    int64_t position = 0;
+    set_int(tensor_of(f, "query_start_loc"), 0, 0);
+    for (size_t i = 0; i < test->n_sequences; i++) {
+        const gdn_sequence *s = &test->sequences[i];
+        const int64_t request = (int64_t)i;
+        const bool spec = s->kind == GDN_SEQ_SPEC;
+        position += s->length;
+        set_int(tensor_of(f, "query_start_loc"), request + 1, position);
+        const int64_t context =
+            spec || s->has_initial_state ? 1 + gdn_random_below(&contexts, i, 500) : 0;
+        set_int(tensor_of(f, "seq_lens"), request, context + s->length);
+        for (int64_t c = 0; c < width; c++) {
+            const int64_t at = request * width + c;
+            set_int(tensor_of(f, "block_table"), at,
+                    1 + gdn_random_below(&blocks, (uint64_t)at, 4000));
+        }
+        set_int(tensor_of(f, "num_decode_draft_tokens"), request,
+                spec ? s->length - 1 : -1);
+        set_int(tensor_of(f, "num_accepted_tokens"), request,
+                spec && s->accepted > 0 ? s->accepted : 1);
+    }
+}
+
+/* Longest run that put() and its callers need. */
+static size_t scratch_size(const gdn_case *test, const gdn_plan *plan) {
+    const int64_t sizes[] = {plan->channels, 4 * plan->value_heads, test->head_k_dim,
+                             test->head_v_dim, test->conv_width};
+    int64_t most = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        most = sizes[i] > most ? sizes[i] : most;
+    }
+    return (size_t)most;
+}
+
+gdn_status gdn_fill_problem(gdn_problem *problem, const gdn_plan *plan, gdn_error *err) {
+    const gdn_case *test = problem->test;
+    filler f = {.problem = problem, .test = test, .plan = plan};
+    f.run = malloc(scratch_size(test, plan) * sizeof *f.run);
+    if (!f.run) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory to fill %s", test->id);
+    }
+    switch (test->op) {
+    case GDN_OP_CAUSAL_CONV1D:
+        fill_conv(&f);
+        break;
+    case GDN_OP_GDN_GATING:
+        fill_gating(&f);
+        break;
+    case GDN_OP_GATED_DELTA_RULE:
+        fill_delta(&f);
+        break;
+    case GDN_OP_GDN_ATTENTION:
+        fill_attention(&f);
+        break;
+    case GDN_OP_GDN_METADATA:
+        fill_metadata(&f);
+        break;
+    case GDN_OP_COUNT:
+        break;
+    }
+    free(f.run);
+    return GDN_OK;
+}

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* Writes vector files and manifests. Both take shape under temporary names in the folder
+ * they end up in, where a rename replaces the old file in one step. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "hdf5_io.h"
+#include "manifest.h"
+
+struct gdn_vector_writer {
+    json_t *manifest;
+    char *dir; ///< NULL: digests only
+    char *suite;
+    char *temporary; ///< the HDF5 file while it grows; NULL once it has its final name
+    hid_t file;
+    bool failed; ///< an addition broke off: the file must not be published
+};
+
+/* Groups of one case in the file; negative where nothing is stored. */
+enum { INPUT, GOLDEN, LIMIT, ROWS, KINDS };
+static const char *const KIND_NAMES[KINDS] = {"input", "golden", "limit", "rows"};
+
+typedef struct target {
+    hid_t groups[KINDS];
+    json_t *digests;
+} target;
+
+/* ---- files ---- */
+
+static gdn_status out_of_memory(gdn_error *err) {
+    return gdn_error_set(err, GDN_ERR_OOM, "out of memory");
+}
+
+/* Creates an empty file beside `path` under a name that nobody else has. Not mkstemp():
+ * its mode would stay with the final file, which others must be able to read. */
+static gdn_status create_temporary(const char *path, char **temporary, int *fd,
+                                   gdn_error *err) {
+    for (int n = 0; n < 1000; n++) {
+        char *name = NULL;
+        if (asprintf(&name, "%s.%ld-%d.tmp", path, (long)getpid(), n) < 0) {
+            return out_of_memory(err);
+        }
+        *fd = open(name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
+        if (*fd >= 0) {
+            *temporary = name;
+            return GDN_OK;
+        }
+        const int cause = errno;
+        if (cause != EEXIST) {
+            gdn_error_set(err, GDN_ERR_IO, "cannot create %s: %s", name, strerror(cause));
+            free(name);
+            return GDN_ERR_IO;
+        }
+        free(name);
+    }
+    return gdn_error_set(err, GDN_ERR_IO, "cannot create %s: all temporary names are taken",
+                         path);
+}
+
+static gdn_status sync_path(const char *path, int flags, gdn_error *err) {
+    const int fd = open(path, flags | O_CLOEXEC);
+    const bool synced = fd >= 0 && fsync(fd) == 0;
+    const int cause = errno;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return synced ? GDN_OK
+                  : gdn_error_set(err, GDN_ERR_IO, "cannot sync %s: %s", path,
+                                  strerror(cause));
+}
+
+static bool write_all(int fd, const char *text, size_t size) {
+    while (size > 0) {
+        const ssize_t n = write(fd, text, size);
+        if (n < 0 && errno != EINTR) {
+            return false;
+        }
+        text += n > 0 ? n : 0;
+        size -= n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+/* Writes the manifest under a temporary name beside `path` and syncs it. */
+static gdn_status write_manifest(const gdn_vector_writer *writer, const char *path,
+                                 char **temporary, gdn_error *err) {
+    gdn_status status = GDN_OK;
+    int fd = -1;
+    char *text = gdnp_manifest_text(writer->manifest);
+    if (!text) {
+        return out_of_memory(err);
+    }
+    status = create_temporary(path, temporary, &fd, err);
+    if (status == GDN_OK && (!write_all(fd, text, strlen(text)) || fsync(fd) != 0)) {
+        status = gdn_error_set(err, GDN_ERR_IO, "cannot write %s: %s", *temporary,
+                               strerror(errno));
+    }
+    if (fd >= 0 && close(fd) != 0 && status == GDN_OK) {
+        status = gdn_error_set(err, GDN_ERR_IO, "cannot write %s: %s", *temporary,
+                               strerror(errno));
+    }
+    free(text);
+    return status;
+}
+
+static gdn_status rename_over(char **temporary, const char *path, gdn_error *err) {
+    if (rename(*temporary, path) != 0) {
+        return gdn_error_set(err, GDN_ERR_IO, "cannot rename %s to %s: %s", *temporary,
+                             path, strerror(errno));
+    }
+    free(*temporary);
+    *temporary = NULL;
+    return GDN_OK;
+}
+
+/* ---- life ---- */
+
+static gdn_status create_file(gdn_vector_writer *writer, gdn_error *err) {
+    int fd = -1;
+    char *path = gdnp_vector_path(writer->dir, writer->suite, ".h5");
+    if (!path) {
+        return out_of_memory(err);
+    }
+    gdn_status status = create_temporary(path, &writer->temporary, &fd, err);
+    free(path);
+    if (status != GDN_OK) {
+        return status;
+    }
+    close(fd);
+    GDN_TRY(gdnp_h5_file_create(writer->temporary, &writer->file, err));
+    GDN_TRY(gdnp_h5_write_int(writer->file, "gdn_schema", GDN_VECTOR_SCHEMA, err));
+    GDN_TRY(gdnp_h5_write_text(writer->file, "suite", writer->suite, err));
+    return gdnp_h5_write_text(
+        writer->file, "generator",
+        json_string_value(json_object_get(writer->manifest, "generator")), err);
+}
+
+gdn_status gdn_vector_writer_create(gdn_vector_writer **out, const char *dir,
+                                    const char *suite, gdn_error *err) {
+    GDN_TRY(gdnp_suite_check(suite, err));
+    gdn_vector_writer *writer = calloc(1, sizeof *writer);
+    if (!writer) {
+        return out_of_memory(err);
+    }
+    gdn_status status = GDN_OK;
+    writer->file = H5I_INVALID_HID;
+    writer->manifest = gdnp_manifest_new(suite);
+    writer->suite = strdup(suite);
+    writer->dir = dir ? strdup(dir) : NULL;
+    if (!writer->manifest || !writer->suite || (dir && !writer->dir)) {
+        status = out_of_memory(err);
+    } else if (dir) {
+        gdnp_h5_start();
+        status = create_file(writer, err);
+    }
+    if (status != GDN_OK) {
+        gdn_vector_writer_abandon(writer);
+        return status;
+    }
+    *out = writer;
+    return GDN_OK;
+}
+
+const json_t *gdn_vector_writer_manifest(const gdn_vector_writer *writer) {
+    return writer->manifest;
+}
+
+/* The vectors first: a manifest that is older than the vectors beside it is found out by
+ * the reader, as would be the reverse, and --check compares against the manifest. */
+static gdn_status publish(gdn_vector_writer *writer, gdn_error *err) {
+    gdn_status status = GDN_OK;
+    char *temporary = NULL;
+    char *vectors = gdnp_vector_path(writer->dir, writer->suite, ".h5");
+    char *manifest = gdnp_vector_path(writer->dir, writer->suite, ".manifest.json");
+    if (!vectors || !manifest) {
+        status = out_of_memory(err);
+        goto cleanup;
+    }
+    if (H5Fclose(writer->file) < 0) {
+        status = gdnp_h5_fail(err, GDN_ERR_IO, "cannot write %s", writer->temporary);
+    }
+    writer->file = H5I_INVALID_HID; /* HDF5 crashes over a second attempt */
+    if (status != GDN_OK) {
+        goto cleanup;
+    }
+    if ((status = sync_path(writer->temporary, O_RDWR, err)) != GDN_OK ||
+        (status = write_manifest(writer, manifest, &temporary, err)) != GDN_OK ||
+        (status = rename_over(&writer->temporary, vectors, err)) != GDN_OK ||
+        (status = rename_over(&temporary, manifest, err)) != GDN_OK) {
+        goto cleanup;
+    }
+    status = sync_path(writer->dir, O_RDONLY | O_DIRECTORY, err);
+
+cleanup:
+    if (temporary) {
+        unlink(temporary);
+    }
+    free(temporary);
+    free(manifest);
+    free(vectors);
+    return status;
+}
+
+gdn_status gdn_vector_writer_commit(gdn_vector_writer *writer, gdn_error *err) {
+    gdn_status status = GDN_OK;
+    if (writer->failed) {
+        status = gdn_error_set(err, GDN_ERR_ARG,
+                               "suite %s: a case could not be added, so nothing is written",
+                               writer->suite);
+    } else if (writer->dir) {
+        status = publish(writer, err);
+    }
+    gdn_vector_writer_abandon(writer);
+    return status;
+}
+
+void gdn_vector_writer_abandon(gdn_vector_writer *writer) {
+    if (!writer) {
+        return;
+    }
+    if (writer->file >= 0) {
+        H5Fclose(writer->file);
+    }
+    if (writer->temporary) {
+        unlink(writer->temporary);
+    }
+    json_decref(writer->manifest);
+    free(writer->temporary);
+    free(writer->suite);
+    free(writer->dir);
+    free(writer);
+}
+
+/* ---- cases ---- */
+
+/* Notes the digest of a tensor, and stores it where there is a group for its kind. */
+static gdn_status add_tensor(const target *to, int kind, const gdn_tensor *tensor,
+                             gdn_error *err) {
+    gdn_status status = GDN_OK;
+    char digest[GDNP_DIGEST_SIZE], key[128];
+    void *gathered = NULL;
+    gdn_tensor dense = gdn_tensor_dense(tensor->name, tensor->data, tensor->dtype,
+                                        tensor->rank, tensor->shape);
+    const size_t bytes = (size_t)gdn_tensor_count(&dense) * gdn_dtype_size(dense.dtype);
+    if (!gdn_tensor_is_dense_from(tensor, 0)) {
+        if (!(gathered = malloc(bytes + 1))) {
+            return gdn_error_set(err, GDN_ERR_OOM, "%s: no memory for %zu bytes",
+                                 tensor->name, bytes);
+        }
+        gdnp_gather(tensor, gathered);
+        dense.data = gathered;
+    }
+    gdn_sha256(dense.data, bytes, digest);
+    const int n = snprintf(key, sizeof key, "%s/%s", KIND_NAMES[kind], tensor->name);
+    if (n < 0 || (size_t)n >= sizeof key) {
+        status = gdn_error_set(err, GDN_ERR_ARG, "%s: the name is too long", tensor->name);
+    } else if (digest[0] == '\0' ||
+               json_object_set_new(to->digests, key, json_string(digest)) != 0) {
+        status = out_of_memory(err);
+    } else if (to->groups[kind] >= 0) {
+        status = gdnp_h5_write_dataset(to->groups[kind], &dense, digest, err);
+    }
+    free(gathered);
+    return status;
+}
+
+/* Inputs come from the frozen bytes: a device may have run on the arena since. */
+static gdn_status add_inputs(const target *to, const gdn_problem *problem, gdn_error *err) {
+    const gdn_arena *arena = &problem->arena;
+    if (!arena->image) {
+        return gdn_error_set(err, GDN_ERR_ARG, "the problem's arena is not frozen");
+    }
+    for (size_t i = 0; i < arena->n_tensors; i++) {
+        gdn_tensor tensor = arena->tensors[i];
+        const gdn_argument *argument = gdn_op_argument(problem->test->op, tensor.name);
+        if (!argument) {
+            return gdn_error_set(err, GDN_ERR_ARG, "%s has no argument %s",
+                                 gdn_op_get(problem->test->op)->name, tensor.name);
+        }
+        if (argument->access != GDN_OUT) {
+            tensor.data = arena->image + ((uint8_t *)tensor.data - arena->base);
+            GDN_TRY(add_tensor(to, INPUT, &tensor, err));
+        }
+    }
+    return GDN_OK;
+}
+
+static gdn_status add_output(const target *to, const gdn_expected *expected,
+                             gdn_error *err) {
+    int64_t shape[GDN_MAX_RANK];
+    const gdn_tensor *tensor = expected->tensor;
+    memcpy(shape, tensor->shape, sizeof shape);
+    shape[0] = expected->n_rows;
+    const gdn_tensor rows =
+        gdn_tensor_dense(tensor->name, expected->rows, GDN_I64, 1, &expected->n_rows);
+    GDN_TRY(add_tensor(to, ROWS, &rows, err));
+    if (expected->judgement == GDN_JUDGE_EXACT) {
+        const gdn_tensor bits = gdn_tensor_dense(tensor->name, expected->bits,
+                                                 tensor->dtype, tensor->rank, shape);
+        return add_tensor(to, GOLDEN, &bits, err);
+    }
+    const gdn_tensor golden =
+        gdn_tensor_dense(tensor->name, expected->golden, GDN_FP64, tensor->rank, shape);
+    const gdn_tensor limit =
+        gdn_tensor_dense(tensor->name, expected->limit, GDN_FP32, tensor->rank, shape);
+    GDN_TRY(add_tensor(to, GOLDEN, &golden, err));
+    return add_tensor(to, LIMIT, &limit, err);
+}
+
+/* Creates the groups of a case with its attributes. */
+static gdn_status create_groups(target *to, hid_t file, const json_t *entry, const char *id,
+                                gdn_error *err) {
+    gdn_status status = GDN_OK;
+    hid_t group = H5I_INVALID_HID;
+    char *text = json_dumps(json_object_get(entry, "case"), JSON_COMPACT);
+    if (!text) {
+        return out_of_memory(err);
+    }
+    if ((status = gdnp_h5_group(file, id, true, &group, err)) != GDN_OK ||
+        (status = gdnp_h5_write_text(group, "case", text, err)) != GDN_OK) {
+        goto cleanup;
+    }
+    status =
+        gdnp_h5_write_text(group, "profile_digest", gdnp_case_profile_digest(entry), err);
+    for (int i = 0; i < KINDS && status == GDN_OK; i++) {
+        status = gdnp_h5_group(group, KIND_NAMES[i], true, &to->groups[i], err);
+    }
+
+cleanup:
+    if (group >= 0) {
+        H5Gclose(group);
+    }
+    free(text);
+    return status;
+}
+
+static gdn_status add_case(gdn_vector_writer *writer, const gdn_problem *problem,
+                           const gdn_golden *golden, gdn_error *err) {
+    gdn_status status = GDN_OK;
+    const char *id = problem->test->id;
+    const bool stored = gdn_golden_bytes(golden) <= GDN_STORED_BYTES;
+    char digest[GDNP_DIGEST_SIZE];
+    target to = {.groups = {-1, -1, -1, -1}};
+    GDN_TRY(gdnp_profile_digest(&problem->test->conventions, digest, err));
+    json_t *entry =
+        json_pack("{s:b, s:o, s:s, s:{}}", "stored", stored, "case",
+                  gdn_case_to_json(problem->test), "profile_digest", digest, "datasets");
+    if (!entry) {
+        return out_of_memory(err);
+    }
+    to.digests = gdnp_case_datasets(entry);
+    if (stored && writer->file >= 0) {
+        status = create_groups(&to, writer->file, entry, id, err);
+    }
+    if (status == GDN_OK) {
+        status = add_inputs(&to, problem, err);
+    }
+    for (size_t i = 0; i < golden->n_outputs && status == GDN_OK; i++) {
+        status = add_output(&to, &golden->outputs[i], err);
+    }
+    for (int i = 0; i < KINDS; i++) {
+        if (to.groups[i] >= 0) {
+            H5Gclose(to.groups[i]);
+        }
+    }
+    if (status != GDN_OK) {
+        json_decref(entry);
+        return status;
+    }
+    json_t *cases = json_object_get(writer->manifest, "cases");
+    return json_object_set_new(cases, id, entry) == 0 ? GDN_OK : out_of_memory(err);
+}
+
+gdn_status gdn_vector_writer_add(gdn_vector_writer *writer, const gdn_problem *problem,
+                                 const gdn_golden *golden, gdn_error *err) {
+    gdn_status status = GDN_OK;
+    const char *id = problem->test->id;
+    if (gdnp_manifest_case(writer->manifest, id)) {
+        status = gdn_error_set(err, GDN_ERR_ARG, "the suite already has this case");
+    } else {
+        status = add_case(writer, problem, golden, err);
+    }
+    if (status != GDN_OK) {
+        writer->failed = true;
+        gdn_error_context(err, "suite %s: case %s", writer->suite, id);
+    }
+    return status;
+}
