@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* What stands on the terminal when a run is over: a row an op with its verdicts and how
+ * near to the limits it came. */
+#include <math.h>
+#include <string.h>
+
+#include "result.h"
+
+typedef struct op_row {
+    size_t cases, bad, declined;
+    double budget;
+    const char *worst; /* id */
+} op_row;
+
+static void count_case(op_row *row, const gdn_case_result *result) {
+    row->cases++;
+    row->declined += result->verdict == GDN_UNSUPPORTED || result->verdict == GDN_SKIP;
+    row->bad += result->verdict == GDN_FAIL || result->verdict == GDN_XPASS ||
+                result->verdict == GDN_CRASH || result->verdict == GDN_HANG;
+    for (size_t i = 0; i < result->n_tensors; i++) {
+        if (!row->worst || result->tensors[i].budget > row->budget) {
+            row->budget = result->tensors[i].budget;
+            row->worst = result->id;
+        }
+    }
+}
+
+void gdn_report_table(const gdn_run_result *run, FILE *out) {
+    fprintf(out, "%-18s %6s %6s %6s  %-10s %s\n", "op", "cases", "bad", "not run",
+            "max budget", "in case");
+    for (int op = 0; op < GDN_OP_COUNT; op++) {
+        const char *name = gdn_op_get((gdn_op)op)->name;
+        const size_t length = strlen(name);
+        op_row row = {0};
+        for (size_t i = 0; i < run->n_cases; i++) {
+            if (strncmp(run->cases[i].id, name, length) == 0 &&
+                run->cases[i].id[length] == '/') {
+                count_case(&row, &run->cases[i]);
+            }
+        }
+        if (row.cases > 0) {
+            fprintf(out, "%-18s %6zu %6zu %7zu  %-10.3g %s\n", name, row.cases, row.bad,
+                    row.declined, row.budget, row.worst ? row.worst + length + 1 : "-");
+        }
+    }
+    size_t tally[GDN_VERDICT_COUNT];
+    gdn_run_tally(run, tally);
+    fprintf(out, "planned %zu =", run->planned);
+    const char *separator = "";
+    for (int v = 0; v < GDN_VERDICT_COUNT; v++) {
+        if (tally[v] > 0 || v == GDN_PASS) {
+            fprintf(out, "%s %zu %s", separator, tally[v],
+                    gdn_verdict_name((gdn_verdict)v));
+            separator = " +";
+        }
+    }
+    const char *why = NULL;
+    const int code = gdn_run_exit_code(run, &why);
+    fprintf(out, "\n%s: %s (exit %d)\n", run->device, why, code);
+}
