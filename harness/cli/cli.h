@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* What the subcommands share. Only this folder prints and exits. */
+#ifndef GDN_CLI_H
+#define GDN_CLI_H
+
+#include <argp.h>
+
+#include "data_paths.h"
+
+/// Exit codes of every subcommand (design section 6).
+enum {
+    GDN_EXIT_GREEN = 0,
+    GDN_EXIT_RED = 1,     ///< a device or a comparison failed
+    GDN_EXIT_USAGE = 2,   ///< bad usage or bad input
+    GDN_EXIT_HARNESS = 3, ///< the harness itself failed
+    GDN_EXIT_DEVICE = 4,  ///< the device is absent or lost
+};
+
+/// Subcommands; argv[0] is "gdn-conform NAME".
+int gdn_cmd_devices(int argc, char **argv);
+int gdn_cmd_generate(int argc, char **argv);
+int gdn_cmd_list(int argc, char **argv);
+int gdn_cmd_run(int argc, char **argv);
+
+/// argp_parse() that first refuses unknown long options by naming the nearest one. Leaves
+/// the program with GDN_EXIT_USAGE on bad usage.
+void gdn_cli_parse(const struct argp *argp, int argc, char **argv, void *input);
+
+/// Prints "gdn-conform: <message>" on stderr and returns the exit code that fits the
+/// status.
+int gdn_cli_fail(const gdn_error *err);
+
+/// Finds the data folders or fails as gdn_cli_fail() does; true if it found them.
+bool gdn_cli_paths(gdn_paths *paths, int *exit_code);
+
+#define GDN_CLI_MAX_SUITES 32
+
+/// Appends the comma-separated suite names of one --suite option; false if there are too
+/// many or one is empty. Names point into `text`, which is cut.
+bool gdn_cli_add_suites(const char **suites, char *text);
+
+#endif

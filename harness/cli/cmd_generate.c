@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "expand.h"
+#include "vector_file.h"
+
+enum { KEY_CHECK = 256 };
+
+static const struct argp_option OPTIONS[] = {
+    {"suite", 's', "SUITE", 0, "Suite to generate, repeatable, commas allowed (required)",
+     0},
+    {"output", 'o', "DIR", 0, "Folder of the vector files (default: the program's own)", 0},
+    {"check", KEY_CHECK, NULL, 0,
+     "Write nothing: regenerate and compare with the manifest and the file in DIR", 0},
+    {0},
+};
+
+typedef struct arguments {
+    const char *suites[GDN_CLI_MAX_SUITES];
+    const char *folder;
+    bool check;
+} arguments;
+
+static error_t parse(int key, char *arg, struct argp_state *state) {
+    arguments *a = state->input;
+    switch (key) {
+    case 's':
+        if (!gdn_cli_add_suites(a->suites, arg)) {
+            argp_error(state, "--suite: an empty name, or more than %d suites",
+                       GDN_CLI_MAX_SUITES - 1);
+        }
+        return 0;
+    case 'o':
+        a->folder = arg;
+        return 0;
+    case KEY_CHECK:
+        a->check = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "unexpected argument \"%s\"", arg);
+        return 0;
+    case ARGP_KEY_END:
+        if (!a->suites[0]) {
+            argp_error(state, "expected at least one --suite");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static gdn_status generate_case(gdn_vector_writer *writer, const gdn_case *test,
+                                gdn_error *err) {
+    gdn_problem problem;
+    gdn_golden golden;
+    GDN_TRY(gdn_problem_create(&problem, test, err));
+    gdn_status status = gdn_golden_create(&golden, &problem, err);
+    if (status == GDN_OK) {
+        status = gdn_vector_writer_add(writer, &problem, &golden, err);
+        gdn_golden_destroy(&golden);
+    }
+    gdn_problem_destroy(&problem);
+    return status;
+}
+
+static void show_progress(size_t done, size_t all, const char *suite) {
+    if (isatty(STDERR_FILENO)) {
+        fprintf(stderr, "\r\033[K%s %zu/%zu%s", suite, done, all, done == all ? "\n" : "");
+        fflush(stderr);
+    }
+}
+
+/* What the manifest should be, against what is in the folder. */
+static gdn_status check_suite(const gdn_vector_writer *writer, const char *folder,
+                              const char *suite, gdn_error *err) {
+    gdn_vector_reader *reader = NULL;
+    GDN_TRY(gdn_vector_reader_open(&reader, folder, suite, err));
+    const gdn_status status = gdn_manifest_compare(gdn_vector_reader_manifest(reader),
+                                                   gdn_vector_writer_manifest(writer), err);
+    gdn_vector_reader_close(reader);
+    return status;
+}
+
+static gdn_status generate_suite(const arguments *a, const gdn_suite *suite,
+                                 gdn_error *err) {
+    gdn_vector_writer *writer = NULL;
+    GDN_TRY(
+        gdn_vector_writer_create(&writer, a->check ? NULL : a->folder, suite->name, err));
+    for (size_t i = 0; i < suite->n_cases; i++) {
+        show_progress(i, suite->n_cases, suite->name);
+        const gdn_status status = generate_case(writer, &suite->cases[i], err);
+        if (status != GDN_OK) {
+            gdn_vector_writer_abandon(writer);
+            gdn_error_context(err, "suite %s", suite->name);
+            return status;
+        }
+    }
+    show_progress(suite->n_cases, suite->n_cases, suite->name);
+    if (!a->check) {
+        GDN_TRY(gdn_vector_writer_commit(writer, err));
+        printf("%s: %zu cases written to %s\n", suite->name, suite->n_cases, a->folder);
+        return GDN_OK;
+    }
+    const gdn_status status = check_suite(writer, a->folder, suite->name, err);
+    gdn_vector_writer_abandon(writer);
+    if (status == GDN_OK) {
+        printf("%s: %zu cases regenerated, all digests as in %s\n", suite->name,
+               suite->n_cases, a->folder);
+    }
+    return status;
+}
+
+int gdn_cmd_generate(int argc, char **argv) {
+    static const struct argp ARGP = {
+        .options = OPTIONS,
+        .parser = parse,
+        .doc =
+            "Makes the golden vector file and the manifest of each suite. Files appear "
+            "under "
+            "their names only when they are complete.\v"
+            "Exit: 0 done, or equal; 1 a regenerated digest differs; 2 bad usage or input.",
+    };
+    arguments a = {0};
+    gdn_cli_parse(&ARGP, argc, argv, &a);
+    gdn_paths paths;
+    int code = GDN_EXIT_HARNESS;
+    if (!gdn_cli_paths(&paths, &code)) {
+        return code;
+    }
+    if (!a.folder) {
+        a.folder = paths.vectors;
+    }
+    gdn_error err = {0};
+    if (!a.check && mkdir(a.folder, 0777) != 0 && errno != EEXIST) {
+        gdn_error_set(&err, GDN_ERR_ARG, "--output: cannot make %s: %s", a.folder,
+                      strerror(errno));
+        return gdn_cli_fail(&err);
+    }
+    for (size_t i = 0; a.suites[i]; i++) {
+        gdn_suite suite;
+        gdn_status status =
+            gdn_suite_load(&suite, paths.suites, paths.profiles, a.suites[i], &err);
+        if (status == GDN_OK) {
+            status = generate_suite(&a, &suite, &err);
+            gdn_suite_destroy(&suite);
+        }
+        if (status != GDN_OK) {
+            code = gdn_cli_fail(&err);
+            return a.check && status == GDN_ERR_FORMAT ? GDN_EXIT_RED : code;
+        }
+    }
+    return GDN_EXIT_GREEN;
+}

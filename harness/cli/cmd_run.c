@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "runner.h"
+
+#define DEFAULT_TIMEOUT 120.0
+
+enum { KEY_TIMEOUT = 256, KEY_VECTORS, KEY_CASE, KEY_REPORT, KEY_EVENTS };
+
+static const struct argp_option OPTIONS[] = {
+    {"device", 'd', "DEVICE", 0, "Device to judge, NAME or NAME:OPTIONS (default cpu)", 0},
+    {"suite", 's', "SUITE", 0, "Suite of cases, repeatable, commas allowed (default ci)",
+     0},
+    {"case", KEY_CASE, "GLOB", 0, "Only cases whose id matches; * crosses '/'", 0},
+    {"vectors", KEY_VECTORS, "DIR", 0, "Folder with the suites' golden vector files", 0},
+    {"timeout", KEY_TIMEOUT, "SECONDS", 0, "Longest time a case may take (default 120)", 0},
+    {"report", KEY_REPORT, "FILE", 0, "Write the JSON report", 0},
+    {"events", KEY_EVENTS, "FILE", 0, "Write the event stream, - for stdout", 0},
+    {0},
+};
+
+typedef struct arguments {
+    gdn_run_options run;
+    const char *suites[GDN_CLI_MAX_SUITES];
+    const char *report;
+} arguments;
+
+static error_t parse(int key, char *arg, struct argp_state *state) {
+    arguments *a = state->input;
+    char *end = NULL;
+    switch (key) {
+    case 'd':
+        a->run.device = arg;
+        return 0;
+    case 's':
+        if (!gdn_cli_add_suites(a->suites, arg)) {
+            argp_error(state, "--suite: an empty name, or more than %d suites",
+                       GDN_CLI_MAX_SUITES - 1);
+        }
+        return 0;
+    case KEY_CASE:
+        a->run.glob = arg;
+        return 0;
+    case KEY_VECTORS:
+        a->run.vectors = arg;
+        return 0;
+    case KEY_TIMEOUT:
+        a->run.timeout = strtod(arg, &end);
+        if (end == arg || *end != '\0' || !(a->run.timeout > 0.0)) {
+            argp_error(state, "--timeout: expected seconds above 0 but found \"%s\"", arg);
+        }
+        return 0;
+    case KEY_REPORT:
+        a->report = arg;
+        return 0;
+    case KEY_EVENTS:
+        a->run.events = arg;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "unexpected argument \"%s\"", arg);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* A report that can't be written is found out before hours of work, not after them. */
+static bool is_writable(const char *path, gdn_error *err) {
+    char *probe = NULL;
+    if (asprintf(&probe, "%s.XXXXXX", path) < 0) {
+        gdn_error_set(err, GDN_ERR_OOM, "no memory for a file name");
+        return false;
+    }
+    const int fd = access(path, F_OK) == 0 && access(path, W_OK) != 0 ? -1 : mkstemp(probe);
+    if (fd < 0) {
+        gdn_error_set(err, GDN_ERR_ARG, "--report: cannot write %s: %s", path,
+                      strerror(errno));
+    } else {
+        close(fd);
+        unlink(probe);
+    }
+    free(probe);
+    return fd >= 0;
+}
+
+static int finish(const gdn_run_result *run, const char *report) {
+    gdn_report_table(run, stdout);
+    if (run->lost_reason) {
+        fprintf(stderr, "gdn-conform: device lost: %s\n", run->lost_reason);
+    }
+    const char *why = NULL;
+    int code = gdn_run_exit_code(run, &why);
+    if (report) {
+        gdn_error err = {0};
+        json_t *json = gdn_report_json(run);
+        if (!json || gdn_report_write(json, report, &err) != GDN_OK) {
+            gdn_error_set(&err, GDN_ERR_OOM, "no memory for the report");
+            gdn_cli_fail(&err);
+            code = GDN_EXIT_HARNESS;
+        }
+        json_decref(json);
+    }
+    return code;
+}
+
+int gdn_cmd_run(int argc, char **argv) {
+    static const struct argp ARGP = {
+        .options = OPTIONS,
+        .parser = parse,
+        .doc =
+            "Runs every case of the suites on a device and judges the outputs against FP64 "
+            "golden values.\v"
+            "Exit: 0 all passed; 1 a case failed, crashed, hung or was declined; 2 bad "
+            "usage "
+            "or input; 3 the harness failed or ran nothing; 4 the device is absent or "
+            "lost.",
+    };
+    arguments a = {.run = {.device = "cpu",
+                           .timeout = DEFAULT_TIMEOUT,
+                           .results = stdout,
+                           .progress = isatty(STDERR_FILENO) ? stderr : NULL}};
+    gdn_cli_parse(&ARGP, argc, argv, &a);
+    if (!a.suites[0]) {
+        a.suites[0] = "ci";
+    }
+    a.run.suites = a.suites;
+    gdn_error err = {0};
+    gdn_paths paths;
+    int code = GDN_EXIT_HARNESS;
+    if (a.report && !is_writable(a.report, &err)) {
+        return gdn_cli_fail(&err);
+    }
+    if (!gdn_cli_paths(&paths, &code)) {
+        return code;
+    }
+    gdn_run_result run;
+    if (gdn_run(&run, &a.run, &paths, &err) != GDN_OK) {
+        return gdn_cli_fail(&err);
+    }
+    code = finish(&run, a.report);
+    gdn_run_result_destroy(&run);
+    return code;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* gdn-conform: picks the subcommand; one file each. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "gdn/nearest.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *what;
+} COMMANDS[] = {
+    {"devices", gdn_cmd_devices, "what is here, and why the rest is not"},
+    {"generate", gdn_cmd_generate, "make golden vector files, or check them"},
+    {"list", gdn_cmd_list, "ops, suites, profiles, cases, deviations, vectors"},
+    {"run", gdn_cmd_run, "judge a device"},
+};
+#define COUNT (sizeof COMMANDS / sizeof COMMANDS[0])
+
+static void print_usage(FILE *out) {
+    fprintf(out, "Usage: gdn-conform COMMAND [OPTION...]\n\n");
+    for (size_t i = 0; i < COUNT; i++) {
+        fprintf(out, "  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].what);
+    }
+    fprintf(out, "\ngdn-conform COMMAND --help tells the options.\n");
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        print_usage(stderr);
+        return GDN_EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("gdn-conform %s\n", GDN_VERSION);
+        return GDN_EXIT_GREEN;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        print_usage(stdout);
+        return GDN_EXIT_GREEN;
+    }
+    const char *names[COUNT + 1] = {NULL};
+    for (size_t i = 0; i < COUNT; i++) {
+        names[i] = COMMANDS[i].name;
+        if (strcmp(argv[1], names[i]) == 0) {
+            char program[64];
+            snprintf(program, sizeof program, "gdn-conform %s", names[i]);
+            argv[1] = program;
+            return COMMANDS[i].run(argc - 1, argv + 1);
+        }
+    }
+    gdn_error err = {0};
+    gdn_error_unknown(&err, GDN_ERR_ARG, "command", argv[1], names);
+    return gdn_cli_fail(&err);
+}

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* Every output element is decided on its own; every other byte of the arena must be what it
+ * was. Special values come first, by this table, and only pairs of numbers reach a metric:
+ *
+ *     golden     device          verdict
+ *     NaN        NaN             right
+ *     NaN        anything else   wrong
+ *     any other  NaN             wrong (still poison: never written)
+ *     inf        the same inf    right
+ *     inf        anything else   wrong
+ *     number     inf             right only if a value within the limit rounds to that inf
+ *     number     number          right if error <= limit
+ *
+ * -0 equals 0. Comparisons are written so that a NaN anywhere makes them false. */
+#include "judge.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Rows are compared in blocks whose partial sums are added in order: metrics do not depend
+ * on
+ * the number of threads. */
+#define BLOCKS 64
+
+/* Upstream's policy for every tensor (contract vllm_xpu 4.4). */
+#define UPSTREAM_TOLERANCE 5e-2
+
+bool gdn_judge_element(double golden, double found, double limit, gdn_dtype storage,
+                       double *budget) {
+    *budget = INFINITY;
+    if (isnan(golden) || isnan(found)) {
+        const bool ok = isnan(golden) && isnan(found);
+        *budget = ok ? 0.0 : INFINITY;
+        return ok;
+    }
+    if (isinf(golden)) {
+        const bool ok = found == golden;
+        *budget = ok ? 0.0 : INFINITY;
+        return ok;
+    }
+    if (isinf(found)) {
+        const double reach = golden + copysign(limit, found);
+        const bool ok = isinf(gdn_round_to(reach, storage)) && (reach > 0) == (found > 0);
+        *budget = ok ? 1.0 : INFINITY;
+        return ok;
+    }
+    const double error = fabs(found - golden);
+    const bool ok = (error <= limit);
+    if (ok || error > limit) { /* else the limit is NaN, and accepts nothing */
+        *budget = error == 0.0 ? 0.0 : error / limit;
+    }
+    return ok;
+}
+
+/* Partial result of a block of rows. */
+typedef struct partial {
+    int64_t compared, failed;
+    gdn_special_counts special;
+    double budget, max_error, max_ulps;
+    double error_square, golden_square, found_square, product;
+    int64_t worst, first_bad;    /* flat index over the compared rows; -1: none */
+    double golden, found, limit; /* at worst, or at first_bad for exact tensors */
+    bool upstream_ok;
+} partial;
+
+typedef struct comparison {
+    const gdn_expected *expected;
+    const gdn_tensor *tensor;
+    double *row; /* scratch of one block: a row of the device's values */
+} comparison;
+
+static void count_special(partial *p, double golden, double found, bool poison) {
+    if (isnan(found) && !isnan(golden)) {
+        p->special.nan_unexpected++;
+        p->special.unwritten += poison;
+    } else if (isnan(golden) && !isnan(found)) {
+        p->special.nan_missing++;
+    } else if (isinf(found) || isinf(golden)) {
+        p->special.inf_wrong++;
+    }
+}
+
+static bool is_poison(const gdn_tensor *tensor, int64_t at) {
+    const size_t size = gdn_dtype_size(tensor->dtype);
+    const uint8_t *bytes = (const uint8_t *)tensor->data + (size_t)at * size;
+    for (size_t i = 0; i + 1 < size; i += 2) {
+        const uint16_t word = GDN_POISON_WORD;
+        if (memcmp(bytes + i, &word, sizeof word) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void add_numbers(partial *p, double golden, double found, gdn_dtype storage) {
+    const double error = fabs(found - golden);
+    if (!isfinite(error)) {
+        return;
+    }
+    p->max_error = fmax(p->max_error, error);
+    if (error > 0.0) {
+        p->max_ulps = fmax(p->max_ulps, error / gdn_dtype_ulp(golden, storage));
+    }
+    p->error_square += error * error;
+    p->golden_square += golden * golden;
+    p->found_square += found * found;
+    p->product += golden * found;
+}
+
+static bool upstream_accepts(double golden, double found) {
+    if (isnan(golden) && isnan(found)) {
+        return true;
+    }
+    return golden == found ||
+           fabs(found - golden) <= UPSTREAM_TOLERANCE + UPSTREAM_TOLERANCE * fabs(golden);
+}
+
+static void compare_bounded_row(const comparison *c, int64_t index, partial *p) {
+    const gdn_expected *e = c->expected;
+    const gdn_tensor *t = c->tensor;
+    const int64_t at = e->rows[index] * t->stride[0];
+    const int64_t flat = index * e->row_count;
+    gdn_load_run(c->row, t->data, t->dtype, at, 1, e->row_count);
+    for (int64_t i = 0; i < e->row_count; i++) {
+        const double golden = e->golden[flat + i];
+        const double found = c->row[i];
+        const double limit = (double)e->limit[flat + i];
+        double budget;
+        const bool ok = gdn_judge_element(golden, found, limit, t->dtype, &budget);
+        p->compared++;
+        p->upstream_ok = p->upstream_ok && upstream_accepts(golden, found);
+        if (!ok) {
+            p->failed++;
+            p->first_bad = p->first_bad < 0 ? flat + i : p->first_bad;
+            if (!isfinite(golden) || !isfinite(found)) {
+                count_special(p, golden, found, is_poison(t, at + i));
+            }
+        }
+        if (p->worst < 0 || budget > p->budget) {
+            p->budget = budget;
+            p->worst = flat + i;
+            p->golden = golden;
+            p->found = found;
+            p->limit = limit;
+        }
+        add_numbers(p, golden, found, t->dtype);
+    }
+}
+
+static void compare_exact_row(const comparison *c, int64_t index, partial *p) {
+    const gdn_expected *e = c->expected;
+    const gdn_tensor *t = c->tensor;
+    const size_t size = gdn_dtype_size(t->dtype);
+    const int64_t at = e->rows[index] * t->stride[0];
+    const int64_t flat = index * e->row_count;
+    const uint8_t *found = (const uint8_t *)t->data + (size_t)at * size;
+    const uint8_t *golden = (const uint8_t *)e->bits + (size_t)flat * size;
+    p->compared += e->row_count;
+    if (memcmp(found, golden, (size_t)e->row_count * size) == 0) {
+        return;
+    }
+    for (int64_t i = 0; i < e->row_count; i++) {
+        if (memcmp(found + (size_t)i * size, golden + (size_t)i * size, size) == 0) {
+            continue;
+        }
+        const double g = gdn_load(e->bits, t->dtype, flat + i);
+        const double f = gdn_load(t->data, t->dtype, at + i);
+        if (isnan(g) && isnan(f)) {
+            continue; /* a NaN may change its payload on the way */
+        }
+        p->failed++;
+        p->upstream_ok = p->upstream_ok && upstream_accepts(g, f);
+        count_special(p, g, f, is_poison(t, at + i));
+        if (p->first_bad < 0) {
+            p->first_bad = flat + i;
+            p->worst = flat + i;
+            p->golden = g;
+            p->found = f;
+            p->budget = INFINITY;
+        }
+        add_numbers(p, g, f, t->dtype);
+    }
+}
+
+static void merge(partial *into, const partial *p) {
+    into->compared += p->compared;
+    into->failed += p->failed;
+    into->special.nan_unexpected += p->special.nan_unexpected;
+    into->special.nan_missing += p->special.nan_missing;
+    into->special.inf_wrong += p->special.inf_wrong;
+    into->special.unwritten += p->special.unwritten;
+    into->max_error = fmax(into->max_error, p->max_error);
+    into->max_ulps = fmax(into->max_ulps, p->max_ulps);
+    into->error_square += p->error_square;
+    into->golden_square += p->golden_square;
+    into->found_square += p->found_square;
+    into->product += p->product;
+    into->upstream_ok = into->upstream_ok && p->upstream_ok;
+    if (into->first_bad < 0) {
+        into->first_bad = p->first_bad;
+    }
+    if (p->worst >= 0 && (into->worst < 0 || p->budget > into->budget)) {
+        into->worst = p->worst;
+        into->budget = p->budget;
+        into->golden = p->golden;
+        into->found = p->found;
+        into->limit = p->limit;
+    }
+}
+
+/* "name[i,j,k]" of a flat index over the compared rows. */
+static void name_element(const gdn_expected *e, int64_t flat, char *text, size_t size) {
+    text[0] = '\0';
+    if (flat < 0) {
+        return;
+    }
+    const gdn_tensor *t = e->tensor;
+    int64_t index[GDN_MAX_RANK] = {e->rows[flat / e->row_count]};
+    int64_t rest = flat % e->row_count;
+    for (int d = t->rank - 1; d >= 1; d--) {
+        index[d] = rest % t->shape[d];
+        rest /= t->shape[d];
+    }
+    size_t used = 0;
+    for (int d = 0; d < t->rank && used < size; d++) {
+        const int n = snprintf(text + used, size - used, "%s%s%lld", d == 0 ? t->name : "",
+                               d == 0 ? "[" : ",", (long long)index[d]);
+        used += n > 0 ? (size_t)n : 0;
+    }
+    if (used + 1 < size) {
+        memcpy(text + used, "]", 2);
+    }
+}
+
+static void fill_result(gdn_tensor_result *r, const gdn_expected *e, const partial *p) {
+    const double n = (double)p->compared;
+    *r = (gdn_tensor_result){
+        .dtype = e->tensor->dtype,
+        .judgement = e->judgement,
+        .ok = p->failed == 0,
+        .compared = p->compared,
+        .failed = p->failed,
+        .special = p->special,
+        .budget = p->budget,
+        .golden = p->golden,
+        .found = p->found,
+        .limit = p->limit,
+        .max_error = p->max_error,
+        .max_ulps = p->max_ulps,
+        .rms = n > 0 ? sqrt(p->error_square / n) : 0.0,
+        .upstream_ok = p->upstream_ok,
+    };
+    /* Equal tensors have no error even where the golden norm is 0. */
+    r->nmse = p->error_square == 0.0 ? 0.0 : p->error_square / p->golden_square;
+    r->rel_l2 = sqrt(r->nmse);
+    const double norms = sqrt(p->golden_square) * sqrt(p->found_square);
+    r->cosine = p->error_square == 0.0 ? 1.0 : norms > 0.0 ? p->product / norms : 0.0;
+    snprintf(r->name, sizeof r->name, "%s", e->tensor->name);
+    name_element(e, p->worst, r->worst, sizeof r->worst);
+    name_element(e, p->first_bad, r->first_bad, sizeof r->first_bad);
+}
+
+static gdn_status judge_tensor(const gdn_expected *e, gdn_tensor_result *result,
+                               gdn_error *err) {
+    const gdn_tensor *t = e->tensor;
+    if (!gdn_tensor_is_dense_from(t, 1)) {
+        return gdn_error_set(err, GDN_ERR_ARG, "%s: rows of an output must be dense",
+                             t->name);
+    }
+    const int64_t most = e->n_rows < BLOCKS ? e->n_rows : BLOCKS;
+    double *scratch = malloc((size_t)(most * e->row_count + 1) * sizeof *scratch);
+    if (!scratch) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory to compare %s", t->name);
+    }
+    partial parts[BLOCKS];
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t block = 0; block < most; block++) {
+        const comparison c = {
+            .expected = e, .tensor = t, .row = scratch + block * e->row_count};
+        partial *p = &parts[block];
+        *p = (partial){.worst = -1, .first_bad = -1, .upstream_ok = true};
+        const int64_t last = (block + 1) * e->n_rows / most;
+        for (int64_t index = block * e->n_rows / most; index < last; index++) {
+            if (e->judgement == GDN_JUDGE_EXACT) {
+                compare_exact_row(&c, index, p);
+            } else {
+                compare_bounded_row(&c, index, p);
+            }
+        }
+    }
+    partial all = {.worst = -1, .first_bad = -1, .upstream_ok = true};
+    for (int64_t block = 0; block < most; block++) {
+        merge(&all, &parts[block]);
+    }
+    fill_result(result, e, &all);
+    free(scratch);
+    return GDN_OK;
+}
+
+/* Adds the bytes of [from, to) that are not what they were. */
+static void scan_stray(const gdn_arena *arena, size_t from, size_t to,
+                       gdn_case_result *result) {
+    if (from >= to || memcmp(arena->base + from, arena->image + from, to - from) == 0) {
+        return;
+    }
+    for (size_t i = from; i < to; i++) {
+        if (arena->base[i] != arena->image[i]) {
+            if (result->stray_bytes++ == 0) {
+                gdn_arena_describe(arena, i, result->stray_first,
+                                   sizeof result->stray_first);
+            }
+        }
+    }
+}
+
+/* The arena in order, less the rows that were judged. Tensors and golden outputs stand in
+ * the
+ * order of the arena, rows ascend. */
+static void judge_rest(const gdn_problem *problem, const gdn_golden *golden,
+                       gdn_case_result *result) {
+    const gdn_arena *arena = &problem->arena;
+    size_t position = 0;
+    for (size_t i = 0; i < golden->n_outputs; i++) {
+        const gdn_expected *e = &golden->outputs[i];
+        const size_t size = gdn_dtype_size(e->tensor->dtype);
+        const size_t base = (size_t)((const uint8_t *)e->tensor->data - arena->base);
+        for (int64_t index = 0; index < e->n_rows; index++) {
+            const size_t row =
+                base + (size_t)(e->rows[index] * e->tensor->stride[0]) * size;
+            scan_stray(arena, position, row, result);
+            position = row + (size_t)e->row_count * size;
+        }
+    }
+    scan_stray(arena, position, arena->bytes, result);
+}
+
+gdn_status gdn_judge_case(const gdn_problem *problem, const gdn_golden *golden,
+                          gdn_case_result *result, gdn_error *err) {
+    if (golden->n_outputs > GDN_MAX_OUTPUTS) {
+        return gdn_error_set(err, GDN_ERR_ARG, "more than %d outputs", GDN_MAX_OUTPUTS);
+    }
+    bool ok = true;
+    for (size_t i = 0; i < golden->n_outputs; i++) {
+        gdn_tensor_result *tensor = &result->tensors[result->n_tensors];
+        GDN_TRY(judge_tensor(&golden->outputs[i], tensor, err));
+        result->n_tensors++;
+        ok = ok && tensor->ok;
+    }
+    judge_rest(problem, golden, result);
+    ok = ok && result->stray_bytes == 0;
+    result->verdict = ok ? GDN_PASS : GDN_FAIL;
+    if (!ok) {
+        char text[512];
+        gdn_case_headline(result, text, sizeof text);
+        result->message = strdup(text);
+    }
+    return GDN_OK;
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+#include "plan_cases.h"
+
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool is_planned(const gdn_case_plan *plan, const char *id) {
+    for (size_t i = 0; i < plan->n_cases; i++) {
+        if (strcmp(plan->cases[i].test->id, id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The file of a suite: demanded of a folder that the user named, taken where it exists from
+ * the program's own. */
+static gdn_status open_vectors(gdn_case_plan *plan, size_t index, const char *folder,
+                               const gdn_paths *paths, gdn_error *err) {
+    const char *name = plan->suites[index].name;
+    if (!folder) {
+        char path[PATH_MAX + 64];
+        snprintf(path, sizeof path, "%s/%s.h5", paths->vectors, name);
+        if (access(path, F_OK) != 0) {
+            return GDN_OK;
+        }
+        folder = paths->vectors;
+    }
+    return gdn_vector_reader_open(&plan->readers[index], folder, name, err);
+}
+
+static gdn_status select_cases(gdn_case_plan *plan, size_t index, const char *glob,
+                               gdn_error *err) {
+    const gdn_suite *suite = &plan->suites[index];
+    gdn_planned_case *cases =
+        realloc(plan->cases, (plan->n_cases + suite->n_cases + 1) * sizeof *cases);
+    if (!cases) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for the plan");
+    }
+    plan->cases = cases;
+    for (size_t i = 0; i < suite->n_cases; i++) {
+        const gdn_case *test = &suite->cases[i];
+        if ((glob && fnmatch(glob, test->id, 0) != 0) || is_planned(plan, test->id)) {
+            continue;
+        }
+        gdn_vector_reader *reader = plan->readers[index];
+        cases[plan->n_cases++] = (gdn_planned_case){
+            .test = test,
+            .suite = index,
+            .reader = reader && gdn_vector_reader_has(reader, test->id) ? reader : NULL,
+        };
+    }
+    return GDN_OK;
+}
+
+static gdn_status digest_manifests(gdn_case_plan *plan, gdn_error *err) {
+    json_t *manifests = json_array();
+    for (size_t i = 0; i < plan->n_suites; i++) {
+        if (plan->readers[i]) {
+            json_t *manifest = json_deep_copy(gdn_vector_reader_manifest(plan->readers[i]));
+            json_array_append_new(manifests, manifest);
+        }
+    }
+    char *text = json_dumps(manifests, JSON_COMPACT | JSON_SORT_KEYS);
+    if (text && json_array_size(manifests) > 0) {
+        gdn_sha256(text, strlen(text), plan->digest);
+    }
+    const bool ok = text != NULL;
+    free(text);
+    json_decref(manifests);
+    return ok ? GDN_OK : gdn_error_set(err, GDN_ERR_OOM, "no memory for a digest");
+}
+
+gdn_status gdn_case_plan_create(gdn_case_plan *plan, const char *const *suites,
+                                const char *glob, const char *vectors,
+                                const gdn_paths *paths, gdn_error *err) {
+    *plan = (gdn_case_plan){0};
+    size_t count = 0;
+    while (suites[count]) {
+        count++;
+    }
+    plan->suites = calloc(count + 1, sizeof *plan->suites);
+    plan->readers = calloc(count + 1, sizeof(gdn_vector_reader *));
+    gdn_status status = plan->suites && plan->readers
+                            ? GDN_OK
+                            : gdn_error_set(err, GDN_ERR_OOM, "no memory for suites");
+    while (status == GDN_OK && plan->n_suites < count) {
+        const size_t i = plan->n_suites;
+        status = gdn_suite_load(&plan->suites[i], paths->suites, paths->profiles, suites[i],
+                                err);
+        if (status == GDN_OK) {
+            plan->n_suites++;
+            status = open_vectors(plan, i, vectors, paths, err);
+        }
+        if (status == GDN_OK) {
+            status = select_cases(plan, i, glob, err);
+        }
+    }
+    if (status == GDN_OK && plan->n_cases == 0) {
+        status =
+            gdn_error_set(err, GDN_ERR_ARG, "no case matches \"%s\"", glob ? glob : "*");
+    }
+    if (status == GDN_OK) {
+        status = digest_manifests(plan, err);
+    }
+    if (status != GDN_OK) {
+        gdn_case_plan_destroy(plan);
+    }
+    return status;
+}
+
+void gdn_case_plan_destroy(gdn_case_plan *plan) {
+    for (size_t i = 0; i < plan->n_suites; i++) {
+        gdn_vector_reader_close(plan->readers[i]);
+        gdn_suite_destroy(&plan->suites[i]);
+    }
+    free(plan->suites);
+    free(plan->readers);
+    free(plan->cases);
+    *plan = (gdn_case_plan){0};
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+#include "runner.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "judge.h"
+#include "plan_cases.h"
+#include "session.h"
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* One line of the event stream, on its way before anything else happens: a killed run has
+ * lost no verdict, and its last line names the case that was running. */
+static void emit_event(FILE *events, json_t *event) {
+    if (events && event) {
+        json_dumpf(event, events, JSON_COMPACT);
+        fputc('\n', events);
+        fflush(events);
+    }
+    json_decref(event);
+}
+
+static void emit_verdict(FILE *events, const gdn_case_result *result) {
+    if (events) {
+        emit_event(events, json_pack("{s:s, s:o}", "event", "verdict", "case",
+                                     gdn_report_case_json(result)));
+    }
+}
+
+static void show_progress(FILE *out, size_t done, size_t planned, const char *id) {
+    if (out) {
+        const int filled = planned > 0 ? (int)(24 * done / planned) : 0;
+        fprintf(out, "\r\033[K[%.*s%.*s] %zu/%zu %.60s", filled, "########################",
+                24 - filled, "........................", done, planned, id);
+        fflush(out);
+    }
+}
+
+static gdn_status prepare(const gdn_planned_case *planned, gdn_problem *problem,
+                          gdn_golden *golden, gdn_error *err) {
+    if (planned->reader) {
+        return gdn_vector_reader_load(planned->reader, planned->test, problem, golden, err);
+    }
+    *golden = (gdn_golden){0};
+    return gdn_problem_create(problem, planned->test, err);
+}
+
+/* Inputs, device, golden values, comparison. What fails here is the harness; what the
+ * device
+ * does is in the result. */
+static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session,
+                           gdn_case_result *result, gdn_error *err) {
+    gdn_problem problem = {0};
+    gdn_golden golden = {0};
+    const double start = now();
+    gdn_status status = prepare(planned, &problem, &golden, err);
+    bool supported = false;
+    bool ran = false;
+    result->golden_stored = planned->reader != NULL;
+    if (status == GDN_OK) {
+        status = gdn_session_supports(session, &problem, &supported, result, err);
+    }
+    /* The golden values come first: the reference reads its inputs from the arena, which
+     * the
+     * device may damage. */
+    if (status == GDN_OK && supported && !planned->reader) {
+        status = gdn_golden_create(&golden, &problem, err);
+    }
+    if (status == GDN_OK && supported) {
+        status = gdn_session_run(session, &problem, &ran, result, err);
+    }
+    if (status == GDN_OK && ran) {
+        status = gdn_judge_case(&problem, &golden, result, err);
+    }
+    gdn_golden_destroy(&golden);
+    gdn_problem_destroy(&problem);
+    result->total_seconds = now() - start;
+    return status;
+}
+
+static gdn_status name_result(gdn_case_result *result, const gdn_planned_case *planned,
+                              const gdn_case_plan *plan, const gdn_run_options *options,
+                              gdn_error *err) {
+    *result = (gdn_case_result){
+        .id = strdup(planned->test->id), .verdict = GDN_SKIP, .kernel_seconds = -1.0};
+    if (!result->id ||
+        asprintf(&result->replay, "gdn-conform run --device '%s' --suite %s --case '%s'",
+                 options->device, plan->suites[planned->suite].name,
+                 planned->test->id) < 0) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for a result");
+    }
+    return GDN_OK;
+}
+
+static void print_result(const gdn_run_options *options, const gdn_case_result *result) {
+    if (result->verdict == GDN_PASS) {
+        return;
+    }
+    if (options->progress) {
+        fprintf(options->progress, "\r\033[K");
+        fflush(options->progress);
+    }
+    fprintf(options->results, "%-11s %s  %s\n", gdn_verdict_name(result->verdict),
+            result->id, result->message ? result->message : "");
+    fflush(options->results);
+}
+
+static gdn_status run_cases(gdn_run_result *run, const gdn_case_plan *plan,
+                            gdn_session *session, const gdn_run_options *options,
+                            FILE *events, gdn_error *err) {
+    for (size_t i = 0; i < plan->n_cases; i++) {
+        const gdn_planned_case *planned = &plan->cases[i];
+        gdn_case_result *result = &run->cases[run->n_cases];
+        GDN_TRY(name_result(result, planned, plan, options, err));
+        run->n_cases++;
+        if (session->lost) {
+            result->message = strdup("device lost");
+        } else {
+            show_progress(options->progress, i, plan->n_cases, result->id);
+            emit_event(events, json_pack("{s:s, s:s, s:s}", "event", "start", "id",
+                                         result->id, "replay", result->replay));
+            const gdn_status status = run_case(planned, session, result, err);
+            if (status != GDN_OK) {
+                gdn_error_context(err, "%s", result->id);
+                return status;
+            }
+        }
+        emit_verdict(events, result);
+        print_result(options, result);
+    }
+    show_progress(options->progress, plan->n_cases, plan->n_cases, "");
+    if (options->progress) {
+        fprintf(options->progress, "\r\033[K");
+    }
+    return GDN_OK;
+}
+
+static char *join_names(const char *const *names) {
+    size_t length = 1;
+    for (size_t i = 0; names[i]; i++) {
+        length += strlen(names[i]) + 1;
+    }
+    char *text = calloc(length, 1);
+    for (size_t i = 0; text && names[i]; i++) {
+        strcat(strcat(text, i > 0 ? "," : ""), names[i]);
+    }
+    return text;
+}
+
+static gdn_status describe_run(gdn_run_result *run, const gdn_case_plan *plan,
+                               const gdn_session *session, const gdn_run_options *options,
+                               gdn_error *err) {
+    *run = (gdn_run_result){
+        .device = strdup(options->device),
+        .hardware = strdup(session->hardware),
+        .driver = strdup(session->driver),
+        .build = strdup(session->build),
+        .suites = join_names(options->suites),
+        .vectors = options->vectors ? strdup(options->vectors) : NULL,
+        .vectors_digest = plan->digest[0] ? strdup(plan->digest) : NULL,
+        .cases = calloc(plan->n_cases, sizeof *run->cases),
+        .planned = plan->n_cases,
+    };
+    return run->device && run->suites && run->cases
+               ? GDN_OK
+               : gdn_error_set(err, GDN_ERR_OOM, "no memory for %zu results",
+                               plan->n_cases);
+}
+
+static gdn_status run_on_device(gdn_run_result *run, const gdn_case_plan *plan,
+                                const gdn_run_options *options,
+                                const gdn_device_spec *device, const gdn_paths *paths,
+                                FILE *events, gdn_error *err) {
+    gdn_session session;
+    GDN_TRY(gdn_session_open(&session, device, paths->profiles, options->timeout, err));
+    gdn_status status = describe_run(run, plan, &session, options, err);
+    emit_event(events, json_pack("{s:s, s:s, s:s, s:I}", "event", "run", "device",
+                                 options->device, "hardware", session.hardware, "planned",
+                                 (json_int_t)plan->n_cases));
+    if (status == GDN_OK) {
+        status = run_cases(run, plan, &session, options, events, err);
+    }
+    run->device_lost = session.lost;
+    run->lost_reason = session.lost ? strdup(session.reason) : NULL;
+    gdn_session_close(&session);
+    if (status != GDN_OK) {
+        gdn_run_result_destroy(run);
+    }
+    return status;
+}
+
+static gdn_status open_events(FILE **events, const char *path, gdn_error *err) {
+    *events = !path ? NULL : strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+    if (path && !*events) {
+        return gdn_error_set(err, GDN_ERR_ARG, "--events: cannot write %s: %s", path,
+                             strerror(errno));
+    }
+    return GDN_OK;
+}
+
+gdn_status gdn_run(gdn_run_result *run, const gdn_run_options *options,
+                   const gdn_paths *paths, gdn_error *err) {
+    *run = (gdn_run_result){0};
+    gdn_device_spec device;
+    GDN_TRY(gdn_device_spec_parse(&device, options->device, paths, err));
+    gdn_case_plan plan = {0};
+    FILE *events = NULL;
+    gdn_status status = gdn_case_plan_create(&plan, options->suites, options->glob,
+                                             options->vectors, paths, err);
+    if (status == GDN_OK) {
+        status = open_events(&events, options->events, err);
+    }
+    if (status == GDN_OK) {
+        status = run_on_device(run, &plan, options, &device, paths, events, err);
+    }
+    if (events && events != stdout) {
+        fclose(events);
+    }
+    gdn_case_plan_destroy(&plan);
+    gdn_device_spec_destroy(&device);
+    return status;
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+#include "session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* A device may compile or load firmware when it is opened or first asked. */
+#define OPEN_TIMEOUT  300.0
+#define CLOSE_TIMEOUT 5.0
+
+/* The smallest call of the simplest op: if a fresh worker cannot do that, or has no answer
+ * to
+ * it, the device is gone and not the kernel wrong. */
+static const char PROBE_CASE[] =
+    "{\"op\": \"gdn_gating\", \"profile\": \"vllm-xpu\", \"batch\": \"dec1\","
+    " \"num_k_heads\": 1, \"num_v_heads\": 1, \"head_k_dim\": 32, \"head_v_dim\": 32,"
+    " \"model\": \"probe\"}";
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void drop_worker(gdn_session *session) {
+    gdn_worker_close(session->worker, CLOSE_TIMEOUT, NULL);
+    session->worker = NULL;
+}
+
+static void lose(gdn_session *session, const char *what, const gdn_worker_reply *reply) {
+    session->lost = true;
+    snprintf(session->reason, sizeof session->reason, "%s: %.*s", what,
+             (int)sizeof session->reason - 64, reply->message);
+}
+
+/* Spawns and greets a worker. GDN_OK with `reply` not OK: it did not get that far. */
+static gdn_status start_worker(gdn_session *session, gdn_worker_reply *reply,
+                               gdn_error *err) {
+    GDN_TRY(gdn_worker_spawn(&session->worker, session->device->argv, err));
+    const gdn_status status =
+        gdn_worker_hello(session->worker, session->device->name, session->device->options,
+                         OPEN_TIMEOUT, reply, err);
+    if (status != GDN_OK || reply->outcome != GDN_WORKER_OK) {
+        drop_worker(session);
+    }
+    return status;
+}
+
+static void remember_identity(gdn_session *session) {
+    const gdn_worker_identity *identity = gdn_worker_identify(session->worker);
+    snprintf(session->hardware, sizeof session->hardware, "%s", identity->hardware);
+    snprintf(session->driver, sizeof session->driver, "%s", identity->driver);
+    snprintf(session->build, sizeof session->build, "%s", identity->build);
+}
+
+gdn_status gdn_session_open(gdn_session *session, const gdn_device_spec *device,
+                            const char *profiles, double timeout, gdn_error *err) {
+    *session = (gdn_session){.device = device, .profiles = profiles, .timeout = timeout};
+    gdn_worker_reply reply;
+    GDN_TRY(start_worker(session, &reply, err));
+    if (reply.outcome == GDN_WORKER_OK) {
+        remember_identity(session);
+        return GDN_OK;
+    }
+    const bool told =
+        reply.outcome == GDN_WORKER_UNSUPPORTED || reply.outcome == GDN_WORKER_ERROR;
+    return gdn_error_set(err, told ? reply.status : GDN_ERR_DEVICE, "device %s: %s",
+                         device->text, reply.message);
+}
+
+void gdn_session_close(gdn_session *session) {
+    drop_worker(session);
+}
+
+/* A fresh worker where the last one ended; failing to get one loses the device. */
+static gdn_status ensure_worker(gdn_session *session, gdn_error *err) {
+    if (session->worker && gdn_worker_alive(session->worker)) {
+        return GDN_OK;
+    }
+    drop_worker(session);
+    gdn_worker_reply reply;
+    GDN_TRY(start_worker(session, &reply, err));
+    if (reply.outcome != GDN_WORKER_OK) {
+        lose(session, "no new worker could open the device", &reply);
+    }
+    return GDN_OK;
+}
+
+static gdn_status probe_problem(gdn_session *session, const gdn_problem *problem,
+                                gdn_error *err) {
+    gdn_worker_reply reply;
+    GDN_TRY(ensure_worker(session, err));
+    if (session->lost) {
+        return GDN_OK;
+    }
+    GDN_TRY(gdn_worker_supports(session->worker, &problem->call, session->timeout, &reply,
+                                err));
+    if (reply.outcome == GDN_WORKER_OK) {
+        GDN_TRY(gdn_worker_run(session->worker, &problem->call, problem->arena.fd,
+                               session->timeout, &reply, err));
+    }
+    /* Declining the op or answering an error is life enough. */
+    if (reply.outcome == GDN_WORKER_CRASH || reply.outcome == GDN_WORKER_HANG ||
+        reply.outcome == GDN_WORKER_GARBAGE) {
+        lose(session, "a micro case on a fresh worker failed too", &reply);
+    }
+    return GDN_OK;
+}
+
+static gdn_status probe_device(gdn_session *session, gdn_error *err) {
+    json_t *json = json_loads(PROBE_CASE, 0, NULL);
+    gdn_case test = {0};
+    gdn_problem problem = {0};
+    gdn_status status = gdn_case_from_json(&test, json, session->profiles, err);
+    if (status == GDN_OK) {
+        status = gdn_problem_create(&problem, &test, err);
+    }
+    if (status == GDN_OK) {
+        status = probe_problem(session, &problem, err);
+        gdn_problem_destroy(&problem);
+    }
+    gdn_case_destroy(&test);
+    json_decref(json);
+    return status;
+}
+
+/* Turns an outcome that is not OK into a verdict, and looks after the device. */
+static gdn_status settle(gdn_session *session, const gdn_worker_reply *reply,
+                         gdn_case_result *result, gdn_error *err) {
+    const char *output = session->worker ? gdn_worker_output(session->worker) : "";
+    if (*output != '\0') {
+        result->output = strdup(output);
+    }
+    if (reply->outcome == GDN_WORKER_OK) {
+        return GDN_OK;
+    }
+    result->message = strdup(reply->message);
+    switch (reply->outcome) {
+    case GDN_WORKER_UNSUPPORTED:
+        result->verdict = GDN_UNSUPPORTED;
+        return GDN_OK;
+    case GDN_WORKER_ERROR:
+        result->verdict = GDN_FAIL;
+        return GDN_OK;
+    case GDN_WORKER_HANG:
+        result->verdict = GDN_HANG;
+        break;
+    case GDN_WORKER_CRASH:
+    case GDN_WORKER_GARBAGE:
+    case GDN_WORKER_OK:
+        result->verdict = GDN_CRASH;
+        break;
+    }
+    drop_worker(session);
+    if (reply->lost) {
+        lose(session, "the worker could not be killed", reply);
+        return GDN_OK;
+    }
+    return probe_device(session, err);
+}
+
+gdn_status gdn_session_supports(gdn_session *session, const gdn_problem *problem,
+                                bool *supported, gdn_case_result *result, gdn_error *err) {
+    gdn_worker_reply reply = {0};
+    *supported = false;
+    /* Once more if the worker had ended before it was asked: not this case's doing. */
+    for (int attempt = 0; attempt < 2; attempt++) {
+        GDN_TRY(ensure_worker(session, err));
+        if (session->lost) {
+            result->verdict = GDN_SKIP;
+            result->message = strdup("device lost");
+            return GDN_OK;
+        }
+        GDN_TRY(gdn_worker_supports(session->worker, &problem->call, session->timeout,
+                                    &reply, err));
+        if (!reply.stale) {
+            break;
+        }
+    }
+    *supported = reply.outcome == GDN_WORKER_OK;
+    return *supported ? GDN_OK : settle(session, &reply, result, err);
+}
+
+gdn_status gdn_session_run(gdn_session *session, const gdn_problem *problem, bool *ran,
+                           gdn_case_result *result, gdn_error *err) {
+    gdn_worker_reply reply;
+    const double start = now();
+    GDN_TRY(gdn_worker_run(session->worker, &problem->call, problem->arena.fd,
+                           session->timeout, &reply, err));
+    result->device_seconds = now() - start;
+    result->kernel_seconds = reply.seconds;
+    *ran = reply.outcome == GDN_WORKER_OK;
+    return settle(session, &reply, result, err);
+}

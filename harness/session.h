@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* A device under test over the lives of its workers: whatever ends one, the next case gets
+ * a
+ * fresh one, unless the device itself is gone. */
+#ifndef GDN_SESSION_H
+#define GDN_SESSION_H
+
+#include "case.h"
+#include "device_spec.h"
+#include "problem.h"
+#include "result.h"
+#include "worker_host.h"
+
+typedef struct gdn_session {
+    const gdn_device_spec *device; ///< borrowed
+    const char *profiles;          ///< folder, borrowed
+    double timeout;                ///< seconds a case
+    gdn_worker *worker;            ///< NULL: none alive
+    char hardware[256], driver[256], build[256];
+    bool lost;
+    char reason[1024]; ///< why the device is absent or lost
+} gdn_session;
+
+/// Starts the first worker and opens the device. GDN_ERR_UNSUPPORTED: the hardware or
+/// driver is absent; GDN_ERR_ARG: bad device options; GDN_ERR_DEVICE: the worker died or
+/// hung on hello. If GDN_OK is returned the caller closes the session.
+GDN_NODISCARD gdn_status gdn_session_open(gdn_session *session,
+                                          const gdn_device_spec *device,
+                                          const char *profiles, double timeout,
+                                          gdn_error *err);
+
+void gdn_session_close(gdn_session *session);
+
+/// Asks whether the device takes the problem. `result` gets verdict GDN_UNSUPPORTED,
+/// GDN_CRASH or GDN_HANG with a message if it does not; `*supported` tells.
+GDN_NODISCARD gdn_status gdn_session_supports(gdn_session *session,
+                                              const gdn_problem *problem, bool *supported,
+                                              gdn_case_result *result, gdn_error *err);
+
+/// Runs the problem. `*ran`: the outputs are in the arena, to be judged; otherwise the
+/// verdict (fail, crash, hang) and its message are in `result`. After a crash or a hang a
+/// micro case that every device must manage probes a fresh worker; if that fails too,
+/// session->lost.
+GDN_NODISCARD gdn_status gdn_session_run(gdn_session *session, const gdn_problem *problem,
+                                         bool *ran, gdn_case_result *result,
+                                         gdn_error *err);
+
+#endif
