@@ -11,6 +11,7 @@
 #include "judge.h"
 #include "plan_cases.h"
 #include "session.h"
+#include "tripwire.h"
 
 static double now(void) {
     struct timespec t;
@@ -216,6 +217,9 @@ gdn_status gdn_run(gdn_run_result *run, const gdn_run_options *options,
     FILE *events = NULL;
     gdn_status status = gdn_case_plan_create(&plan, options->suites, options->glob,
                                              options->vectors, paths, err);
+    if (status == GDN_OK) {
+        status = gdn_tripwire(paths->profiles, err);
+    }
     if (status == GDN_OK) {
         status = open_events(&events, options->events, err);
     }

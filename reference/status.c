@@ -59,6 +59,8 @@ const char *gdn_status_name(gdn_status status) {
         return "ABI";
     case GDN_ERR_UNSUPPORTED:
         return "unsupported";
+    case GDN_ERR_BLIND:
+        return "blind";
     }
     return "unknown status";
 }

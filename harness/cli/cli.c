@@ -74,6 +74,7 @@ int gdn_cli_fail(const gdn_error *err) {
     case GDN_OK:
     case GDN_ERR_OOM:
     case GDN_ERR_ABI:
+    case GDN_ERR_BLIND:
         break;
     }
     return GDN_EXIT_HARNESS;

@@ -28,14 +28,14 @@ extern "C" {
 /// Values are part of the worker protocol and of reports: they are never renumbered.
 typedef enum gdn_status {
     GDN_OK = 0,
-    GDN_ERR_ARG = 1,    ///< a caller's or a user's value is out of its range
-    GDN_ERR_OOM = 2,    ///< memory
-    GDN_ERR_IO = 3,     ///< the operating system refused a file, a socket, a process
-    GDN_ERR_FORMAT = 4, ///< a file or a message is not what it claims to be
-    GDN_ERR_DEVICE = 5, ///< a device or its worker failed
-    GDN_ERR_ABI = 6,    ///< an adapter was built against another ABI
-    GDN_ERR_UNSUPPORTED =
-        7, ///< asked for something that this build or device does not offer
+    GDN_ERR_ARG = 1,         ///< a caller's or a user's value is out of its range
+    GDN_ERR_OOM = 2,         ///< memory
+    GDN_ERR_IO = 3,          ///< the operating system refused a file, a socket, a process
+    GDN_ERR_FORMAT = 4,      ///< a file or a message is not what it claims to be
+    GDN_ERR_DEVICE = 5,      ///< a device or its worker failed
+    GDN_ERR_ABI = 6,         ///< an adapter was built against another ABI
+    GDN_ERR_UNSUPPORTED = 7, ///< not offered by this build or device
+    GDN_ERR_BLIND = 8,       ///< the harness did not see a fault that it planted itself
 } gdn_status;
 
 /// Caller-owned message of the first error. Zero-initialise it. Functions take it last and
