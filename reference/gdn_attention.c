@@ -81,11 +81,17 @@ static void copy_z(const attention *a, const gdnp_sequence *s, int64_t hv, doubl
     const gdn_tensor *out = &a->z->value;
     for (int64_t t = 0; t < s->length; t++) {
         gdn_load_run(run, a->qkvz->data, a->qkvz->dtype,
-                     s->rows[t] * a->qkvz->stride[0] + z_column(a, hv), 1, a->v_dim);
+                     s->rows[t] * a->qkvz->stride[0] + z_column(a, hv) * a->qkvz->stride[1],
+                     a->qkvz->stride[1], a->v_dim);
         gdn_store_run(out->data, out->dtype,
                       s->rows[t] * out->stride[0] + hv * out->stride[1], out->stride[2],
                       run, a->v_dim);
     }
+}
+
+static double load_ba(const attention *a, int64_t row, int64_t column) {
+    return gdn_load(a->ba->data, a->ba->dtype,
+                    row * a->ba->stride[0] + column * a->ba->stride[1]);
 }
 
 static void eval_gates(const attention *a, const gdnp_sequence *s, int64_t hv,
@@ -95,11 +101,9 @@ static void eval_gates(const attention *a, const gdnp_sequence *s, int64_t hv,
     const double rate = gdn_load(A_log->data, A_log->dtype, hv * A_log->stride[0]);
     const double bias = gdn_load(dt_bias->data, dt_bias->dtype, hv * dt_bias->stride[0]);
     for (int64_t t = 0; t < s->length; t++) {
-        const int64_t at = s->rows[t] * a->ba->stride[0];
-        const gdnp_gate gate =
-            gdnp_gate_eval(a->conventions, rate, bias,
-                           gdn_load(a->ba->data, a->ba->dtype, at + a_column(a, hv)),
-                           gdn_load(a->ba->data, a->ba->dtype, at + b_column(a, hv)));
+        const gdnp_gate gate = gdnp_gate_eval(a->conventions, rate, bias,
+                                              load_ba(a, s->rows[t], a_column(a, hv)),
+                                              load_ba(a, s->rows[t], b_column(a, hv)));
         gdnp_token_set_gate(&tokens[t], a->conventions, &gate);
     }
 }
