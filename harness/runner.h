@@ -23,8 +23,8 @@ typedef struct gdn_run_options {
 
 /// Runs. GDN_OK means that the harness did its work, whatever the verdicts; the exit code
 /// comes from gdn_run_exit_code(). GDN_ERR_ARG and GDN_ERR_FORMAT: bad input, nothing was
-/// run. GDN_ERR_UNSUPPORTED: the device is absent. GDN_ERR_BLIND: tripwire.h. If GDN_OK is returned the caller
-/// destroys `run`.
+/// run. GDN_ERR_UNSUPPORTED: the device is absent. GDN_ERR_BLIND: tripwire.h. If GDN_OK is
+/// returned the caller destroys `run`.
 GDN_NODISCARD gdn_status gdn_run(gdn_run_result *run, const gdn_run_options *options,
                                  const gdn_paths *paths, gdn_error *err);
 

@@ -8,7 +8,8 @@
 
 #include "judge.h"
 
-/* Small, and yet with every kind of output: bounded and exact, rows and slots, a paged pool. */
+/* Small, and yet with every kind of output: bounded and exact, rows and slots, a paged
+ * pool. */
 static const char CASE[] =
     "{\"op\": \"gdn_attention\", \"profile\": \"vllm-xpu\", \"batch\": \"spec1x2+pre1x3\","
     " \"num_k_heads\": 1, \"num_v_heads\": 2, \"head_k_dim\": 4, \"head_v_dim\": 4,"

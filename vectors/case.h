@@ -85,10 +85,10 @@ typedef struct gdn_case {
  *   state_dtype "fp32", conv_bias false, order "grouped", initial "mixed",
  *   accepted "cycle", pad_rows 0, page_bytes 0, misaligned false, fill "normal", seed 0
  *
- * batch: terms joined by '+'. pre<n>x<len> prefills, dec<n> decodes, spec<n>x<Q> speculative
- * sequences of Q tokens, rag<n>x<Q> ragged ones of Q, Q-1, .., 1, Q, .. tokens (columns Q).
- * For gdn_metadata the terms are request rows in that order, and pad<n> adds n graph-padding
- * requests of length 0. */
+ * batch: terms joined by '+'. pre<n>x<len> prefills, dec<n> decodes, spec<n>x<Q>
+ * speculative sequences of Q tokens, rag<n>x<Q> ragged ones of Q, Q-1, .., 1, Q, .. tokens
+ * (columns Q). For gdn_metadata the terms are request rows in that order, and pad<n> adds n
+ * graph-padding requests of length 0. */
 
 /// Parses and validates one case; the profile is read from the profile folder. Impossible
 /// shapes (HV % HK, tp, a ragged batch under a profile that has none) are GDN_ERR_ARG. If

@@ -16,6 +16,7 @@ static const struct {
     {"devices", gdn_cmd_devices, "what is here, and why the rest is not"},
     {"generate", gdn_cmd_generate, "make golden vector files, or check them"},
     {"list", gdn_cmd_list, "ops, suites, profiles, cases, deviations, vectors"},
+    {"mutate", gdn_cmd_mutate, "the kill matrix: which known bugs the suites see"},
     {"run", gdn_cmd_run, "judge a device"},
 };
 #define COUNT (sizeof COMMANDS / sizeof COMMANDS[0])

@@ -160,6 +160,39 @@ class Devices(Case):
         self.assertIn("planned 1 = 0 pass + 1 fail", result.stdout)
 
 
+class KillMatrix(Case):
+    """`mutate` on bugs that no suite was written against."""
+
+    def mutate(self, code, rows, err=None):
+        path = self.path("deviations.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(rows, file)
+        out, _ = self.expect(code, "mutate", "--suite", "smoke", "--deviations", path, "--json",
+                             err=err)
+        return json.loads(out) if code != 2 else None
+
+    def test_unseen_deviations_are_killed(self):
+        rows = [{"name": "eps_of_the_cpu", "symptom": "eps 1e-5 instead of 1e-6",
+                 "field": "l2norm_eps", "value": "1e-5"},
+                {"name": "softplus_cut", "symptom": "softplus(x) = x from 2 on",
+                 "field": "softplus_threshold", "value": "2"}]
+        matrix = self.mutate(0, rows)
+        self.assertEqual([row["standing"] for row in matrix], ["killed", "killed"])
+        self.assertTrue(all(row["killers"] for row in matrix))
+
+    def test_change_that_changes_nothing_is_invisible_and_red(self):
+        rows = [{"name": "none", "symptom": "nothing", "field": "spec_column",
+                 "value": "accepted_minus_one"}]
+        self.assertEqual(self.mutate(1, rows)[0]["standing"], "INVISIBLE")
+
+    def test_bad_deviation_files_are_refused(self):
+        row = {"name": "x", "symptom": "y", "field": "l2norm_epz", "value": "1"}
+        self.mutate(2, [row], err=["deviations.json", "l2norm_epz"])
+        self.mutate(2, [{**row, "field": "history", "value": "maybe"}], err="maybe")
+        self.mutate(2, [{"name": "x"}], err="$[0]")
+        self.mutate(2, {"not": "an array"}, err="array")
+
+
 class Workers(Case):
     """A worker that misbehaves costs its case and no other."""
 

@@ -23,8 +23,8 @@
 #define INTS(...) ((const int[]){__VA_ARGS__})
 
 const valid_call VALID[VALID_CALLS] = {
-    /* N 9 with two pad rows, C 6, W 4, S 7, R 5, B 3: an empty sequence stands in the middle
-     * and shares the slot of its neighbour. */
+    /* N 9 with two pad rows, C 6, W 4, S 7, R 5, B 3: an empty sequence in the middle
+     * shares the slot of its neighbour. */
     [CONV] =
         {
             GDN_OP_CAUSAL_CONV1D,

@@ -43,8 +43,8 @@ typedef struct gdn_device_api {
                            gdn_error *err);
 
     /// GDN_OK: run() promises to take this call. GDN_ERR_UNSUPPORTED: it does not, and the
-    /// message is the reason that reports show. arena_bytes is that of the coming run; arena
-    /// and tensor data are NULL.
+    /// message is the reason that reports show. arena_bytes is that of the coming run;
+    /// arena and tensor data are NULL.
     gdn_status (*supports)(gdn_device *device, const gdn_call *call, gdn_error *why);
 
     /// Runs the call to completion; results are in the arena on return. `*seconds` receives

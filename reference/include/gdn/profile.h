@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "gdn/call.h"
+#include "gdn/deviation.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -42,6 +43,23 @@ json_t *gdn_conventions_to_json(const gdn_conventions *conventions);
 GDN_NODISCARD gdn_status gdn_conventions_from_json(gdn_conventions *conventions,
                                                    const json_t *json, bool profile,
                                                    gdn_error *err);
+
+/// Deviations read from a file, with the memory of their texts.
+typedef struct gdn_deviation_list {
+    gdn_deviation *items;
+    size_t count;
+    json_t *json; ///< owns the texts
+} gdn_deviation_list;
+
+/// Reads an array of {"name", "symptom", "field", "value"}; every field and value must be
+/// one of the conventions, slips included. Anything else is GDN_ERR_FORMAT with file and
+/// JSON path, a file that can't be read GDN_ERR_IO. If GDN_OK is returned the caller
+/// destroys the list.
+GDN_NODISCARD gdn_status gdn_deviations_load(gdn_deviation_list *list, const char *path,
+                                             gdn_error *err);
+
+/// Accepts a zeroed list.
+void gdn_deviation_list_destroy(gdn_deviation_list *list);
 
 /// New reference: the `call` object of devices/PROTOCOL.md.
 json_t *gdn_call_to_json(const gdn_call *call);
