@@ -131,13 +131,15 @@ gdn_status gdnp_conv_run(const gdnp_conv *conv, gdn_error *err) {
     double *sum = window + taps * n;
     double *reach = sum + n;
     double *bias = reach + n;
+    const bool reversed = conv->conventions->slip == GDN_SLIP_TAPS_REVERSED;
     for (int64_t i = 0; i < taps; i++) {
         gdn_load_run(weight + i * n, conv->weight->data, conv->weight->dtype,
-                     conv->channel * conv->weight->stride[0] + i * conv->weight->stride[1],
+                     conv->channel * conv->weight->stride[0] +
+                         (reversed ? taps - 1 - i : i) * conv->weight->stride[1],
                      conv->weight->stride[0], n);
     }
     memset(bias, 0, (size_t)n * sizeof *bias);
-    if (conv->bias) {
+    if (conv->bias && conv->conventions->slip != GDN_SLIP_BIAS_MISSING) {
         gdn_load_run(bias, conv->bias->data, conv->bias->dtype,
                      conv->channel * conv->bias->stride[0], conv->bias->stride[0], n);
     }

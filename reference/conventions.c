@@ -42,6 +42,10 @@ static const gdn_convention_field FIELDS[] = {
     ENUM(state_carry, 3, "how often the carried state is stored", "call", "chunk", "token"),
     ENUM(metadata_rules, 3, "revision of the metadata builder", "early", "mid", "late"),
     ENUM(stray_write, 1, "write outside the outputs", "none", "slot0", "guard"),
+    ENUM(slip, 1, "a slip at one place", "none", "q_unscaled", "k_scaled", "l2norm_missing",
+         "l2norm_mean", "dt_bias_missing", "gate_bf16", "beta_bf16", "ab_swapped",
+         "qk_swapped", "z_from_v", "taps_reversed", "bias_missing", "flags_shifted",
+         "tokens_unindexed", "state_rounded", "state_truncated", "last_column_only"),
     ENUM(numeric_class, 2, "arithmetic of the backend", "fp32", "fp64"),
     NUMBER(pad_slot_id, GDN_FIELD_INT, -1, 0, "slot id in padded metadata rows"),
     NUMBER(l2norm_eps, GDN_FIELD_REAL, 0, 1, "added to the sum of squares in the root"),
@@ -87,7 +91,7 @@ gdn_conventions gdn_conventions_default(void) {
 
 static gdn_status set_enum(int *target, const gdn_convention_field *field,
                            const char *value, gdn_error *err) {
-    char allowed[256];
+    char allowed[512];
     size_t used = 0;
     for (int i = 0; field->values[i]; i++) {
         if (strcmp(field->values[i], value) == 0) {

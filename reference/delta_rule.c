@@ -52,7 +52,9 @@ static double scale_row(double *x, int64_t count, const gdn_conventions *convent
                         bool l2norm, double scale, const double *errors, double *error) {
     const double unit = gdnp_arithmetic_of(conventions).unit;
     const double sum = sum_of_squares(x, count);
-    const double root = l2norm ? sqrt(sum + conventions->l2norm_eps) : 1.0;
+    const double seen =
+        conventions->slip == GDN_SLIP_L2NORM_MEAN ? sum / (double)count : sum;
+    const double root = l2norm ? sqrt(seen + conventions->l2norm_eps) : 1.0;
     for (int64_t i = 0; i < count; i++) {
         x[i] = scale == 1.0 ? x[i] / root : x[i] / root * scale;
     }
@@ -72,11 +74,14 @@ void gdnp_keys_normalise(gdnp_keys *keys, const gdn_conventions *conventions, bo
                          const double *k_error, const double *q_error) {
     const int64_t n = keys->k_dim;
     const double scale = 1.0 / sqrt((double)n);
+    const double q_scale = conventions->slip == GDN_SLIP_Q_UNSCALED ? 1.0 : scale;
+    const double k_scale = conventions->slip == GDN_SLIP_K_SCALED ? scale : 1.0;
+    l2norm = l2norm && conventions->slip != GDN_SLIP_L2NORM_MISSING;
     for (int64_t t = 0; t < keys->length; t++) {
         gdnp_token *token = &keys->tokens[t];
-        token->k_norm = scale_row(keys->k + t * n, n, conventions, l2norm, 1.0,
+        token->k_norm = scale_row(keys->k + t * n, n, conventions, l2norm, k_scale,
                                   k_error ? k_error + t * n : NULL, &token->k_error);
-        token->q_norm = scale_row(keys->q + t * n, n, conventions, l2norm, scale,
+        token->q_norm = scale_row(keys->q + t * n, n, conventions, l2norm, q_scale,
                                   q_error ? q_error + t * n : NULL, &token->q_error);
     }
 }
@@ -205,10 +210,24 @@ static void widen_for_carry(const gdnp_head *head, lane_buffers *b, int64_t lane
     }
 }
 
+/* The slips of the carried state: rounded after every token, forgotten after every chunk. */
+static void slip_state(const gdnp_head *head, lane_buffers *b, int64_t lanes,
+                       int64_t token) {
+    const int64_t count = lanes * head->keys->k_dim;
+    if (head->conventions->slip == GDN_SLIP_STATE_ROUNDED) {
+        for (int64_t i = 0; i < count; i++) {
+            b->state[i] = gdn_round_to(b->state[i], GDN_BF16);
+        }
+    } else if (head->conventions->slip == GDN_SLIP_STATE_TRUNCATED && token % CHUNK == 0) {
+        memset(b->state, 0, (size_t)count * sizeof *b->state);
+    }
+}
+
 /* Tokens until the state must be looked at again. */
 static int64_t next_segment(const gdnp_head *head, int64_t token) {
     const bool each = (head->sequence->spec && head->state_out) ||
-                      head->conventions->state_carry == GDN_CARRY_TOKEN;
+                      head->conventions->state_carry == GDN_CARRY_TOKEN ||
+                      head->conventions->slip == GDN_SLIP_STATE_ROUNDED;
     const int64_t left = head->keys->length - token;
     const int64_t most = each ? 1 : CHUNK;
     return left < most ? left : most;
@@ -268,7 +287,11 @@ gdn_status gdnp_head_run(const gdnp_head *head, gdn_error *err) {
             if (head->out) {
                 store_outputs(head, &b, lanes, first, used, token, count);
             }
-            if (head->state_out && (s->spec || token + count == s->length)) {
+            slip_state(head, &b, lanes, token + count);
+            const bool last = token + count == s->length;
+            const bool each =
+                s->spec && head->conventions->slip != GDN_SLIP_LAST_COLUMN_ONLY;
+            if (head->state_out && (each || last)) {
                 store_state(head, &b, lanes, first, used, s->slots[s->spec ? token : 0]);
             }
             if (head->conventions->state_carry != GDN_CARRY_CALL) {

@@ -12,7 +12,7 @@
 gdnp_gate gdnp_gate_eval(const gdn_conventions *conventions, double A_log, double dt_bias,
                          double a, double b) {
     const double unit = gdnp_arithmetic_of(conventions).unit;
-    const double x = a + dt_bias;
+    const double x = conventions->slip == GDN_SLIP_DT_BIAS_MISSING ? a : a + dt_bias;
     const double rate = gdn_exp(A_log);
     const double sp = gdn_softplus(x, conventions->softplus_threshold);
     /* softplus written as log(1 + exp(x)) errs absolutely: u from the addition, exp's error
@@ -32,9 +32,11 @@ gdnp_gate gdnp_gate_eval(const gdn_conventions *conventions, double A_log, doubl
 void gdnp_token_set_gate(gdnp_token *token, const gdn_conventions *conventions,
                          const gdnp_gate *gate) {
     const double unit = gdnp_arithmetic_of(conventions).unit;
-    token->decay = gdn_exp(gate->g);
+    const bool coarse_g = conventions->slip == GDN_SLIP_GATE_BF16;
+    const bool coarse_beta = conventions->slip == GDN_SLIP_BETA_BF16;
+    token->decay = gdn_exp(coarse_g ? gdn_round_to(gate->g, GDN_BF16) : gate->g);
     token->decay_error = gate->g_error + conventions->exp_error * unit;
-    token->beta = gate->beta;
+    token->beta = coarse_beta ? gdn_round_to(gate->beta, GDN_BF16) : gate->beta;
     token->beta_error = gate->beta_error;
 }
 

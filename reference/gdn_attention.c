@@ -41,6 +41,9 @@ static int64_t v_column(const attention *a, int64_t hv) {
 }
 
 static int64_t z_column(const attention *a, int64_t hv) {
+    if (a->conventions->slip == GDN_SLIP_Z_FROM_V) {
+        return v_column(a, hv);
+    }
     const bool interleaved = a->conventions->qkvz_layout == GDN_QKVZ_INTERLEAVED;
     return v_column(a, hv) + (interleaved ? a->r : a->value_heads) * a->v_dim;
 }
@@ -101,9 +104,14 @@ static void eval_gates(const attention *a, const gdnp_sequence *s, int64_t hv,
     const double rate = gdn_load(A_log->data, A_log->dtype, hv * A_log->stride[0]);
     const double bias = gdn_load(dt_bias->data, dt_bias->dtype, hv * dt_bias->stride[0]);
     for (int64_t t = 0; t < s->length; t++) {
-        const gdnp_gate gate = gdnp_gate_eval(a->conventions, rate, bias,
-                                              load_ba(a, s->rows[t], a_column(a, hv)),
-                                              load_ba(a, s->rows[t], b_column(a, hv)));
+        double in_a = load_ba(a, s->rows[t], a_column(a, hv));
+        double in_b = load_ba(a, s->rows[t], b_column(a, hv));
+        if (a->conventions->slip == GDN_SLIP_AB_SWAPPED) {
+            const double swapped = in_a;
+            in_a = in_b;
+            in_b = swapped;
+        }
+        const gdnp_gate gate = gdnp_gate_eval(a->conventions, rate, bias, in_a, in_b);
         gdnp_token_set_gate(&tokens[t], a->conventions, &gate);
     }
 }
@@ -153,6 +161,11 @@ static gdn_status run_key_head(const attention *a, const gdnp_sequence *s, int64
         if (status == GDN_OK) {
             status = convolve(a, s, k_column(a, h), (a->key_heads + h) * a->k_dim, a->k_dim,
                               keys.k, k_error, err);
+        }
+        if (a->conventions->slip == GDN_SLIP_QK_SWAPPED) {
+            double *swapped = keys.k;
+            keys.k = keys.q;
+            keys.q = swapped;
         }
         if (status == GDN_OK) {
             gdnp_keys_normalise(&keys, a->conventions, true, k_error, q_error);

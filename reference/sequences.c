@@ -40,7 +40,10 @@ static void find_states(gdnp_sequence *s, const gdn_conventions *conventions, in
             s->conv_row = column;
         }
     } else {
-        const bool starts = !has_initial || gdn_tensor_int(has_initial, index, 0) != 0;
+        const int64_t shift = conventions->slip == GDN_SLIP_FLAGS_SHIFTED;
+        const bool starts =
+            !has_initial ||
+            gdn_tensor_int(has_initial, (index + shift) % has_initial->shape[0], 0) != 0;
         s->load_slot = starts ? s->slots[0] : -1;
         s->conv_slot = s->load_slot;
     }
@@ -72,7 +75,8 @@ gdn_status gdnp_batch_add(gdnp_batch *batch, const gdn_conventions *conventions,
     int64_t *rows = memory;
     int64_t *slots = rows + tokens;
     for (int64_t t = 0; t < tokens; t++) {
-        rows[t] = token_indx ? gdn_tensor_int(token_indx, t, 0) : t;
+        const bool indexed = token_indx && conventions->slip != GDN_SLIP_TOKENS_UNINDEXED;
+        rows[t] = indexed ? gdn_tensor_int(token_indx, t, 0) : t;
     }
     for (int64_t i = 0; i < n; i++) {
         const int64_t first = gdn_tensor_int(query_start_loc, i, 0);

@@ -159,6 +159,14 @@ json_t *gdnp_case_datasets(const json_t *entry) {
 gdn_status gdnp_profile_digest(const gdn_conventions *conventions,
                                char hex[GDNP_DIGEST_SIZE], gdn_error *err) {
     json_t *json = gdn_conventions_to_json(conventions);
+    size_t count;
+    const gdn_convention_field *fields = gdn_convention_fields(&count);
+    for (size_t i = 0; i < count; i++) {
+        /* Fields without a choice are slips: a new kind of bug is no new profile. */
+        if (fields[i].kind == GDN_FIELD_ENUM && fields[i].correct == 1) {
+            json_object_del(json, fields[i].name);
+        }
+    }
     char *text = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     hex[0] = '\0';
     if (text) {

@@ -109,6 +109,28 @@ typedef enum gdn_stray_write {
     GDN_STRAY_GUARD, ///< slip: one element past the end of the main output
 } gdn_stray_write;
 
+/// Single slips, each at one place of one op. Rows of the deviation table say what they are.
+typedef enum gdn_slip {
+    GDN_SLIP_NONE,
+    GDN_SLIP_Q_UNSCALED,
+    GDN_SLIP_K_SCALED,
+    GDN_SLIP_L2NORM_MISSING,
+    GDN_SLIP_L2NORM_MEAN,
+    GDN_SLIP_DT_BIAS_MISSING,
+    GDN_SLIP_GATE_BF16,
+    GDN_SLIP_BETA_BF16,
+    GDN_SLIP_AB_SWAPPED,
+    GDN_SLIP_QK_SWAPPED,
+    GDN_SLIP_Z_FROM_V,
+    GDN_SLIP_TAPS_REVERSED,
+    GDN_SLIP_BIAS_MISSING,
+    GDN_SLIP_FLAGS_SHIFTED,
+    GDN_SLIP_TOKENS_UNINDEXED,
+    GDN_SLIP_STATE_ROUNDED,
+    GDN_SLIP_STATE_TRUNCATED,
+    GDN_SLIP_LAST_COLUMN_ONLY,
+} gdn_slip;
+
 /// Arithmetic in which a backend of the profile computes; sets u in every limit.
 typedef enum gdn_numeric_class {
     GDN_CLASS_FP32,
@@ -131,6 +153,7 @@ typedef struct gdn_conventions {
     gdn_state_carry state_carry;
     gdn_metadata_rules metadata_rules;
     gdn_stray_write stray_write;
+    gdn_slip slip;
     gdn_numeric_class numeric_class;
     int pad_slot_id;           ///< what gdn_metadata writes into padded state rows: -1 or 0
     double l2norm_eps;         ///< added to the sum of squares, inside the root
