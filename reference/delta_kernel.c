@@ -1,78 +1,116 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* One token of the gated delta rule on a block of state rows (contract vllm_xpu 2.5):
+/* The gated delta rule on a block of state rows (contract vllm_xpu 2.5), token by token:
  *
  *     S' = a S        m = S' k        d = b (v - m)        S = S' + d k^T        o = S q
  *
  * with k ascending in every sum and one accumulator a row. Beside it runs the bound of
- * reference/README.md on what fp32 (or another class) can make of it. Written with the four
- * vector operations of delta_lanes.h; CMake compiles this file once for each set. */
+ * reference/README.md on what fp32 (or another class) can make of it. Written with the
+ * vector operations of delta_lanes.h; CMake compiles this file once for each set.
+ *
+ * The second half of a token and the first half of the next one share a pass over the
+ * block, so that one load and one store of an element pay for 4 operations of the fma pipes
+ * (7 with the bound): in two passes the stores, not the arithmetic, would set the pace. */
 #include "delta_kernel.h"
 
 #include "delta_lanes.h"
 
-#define REGISTERS (GDN_LANES / GDN_LANE_WIDTH)
+/* Registers of rows in a block. Two are enough: the 8 operations of a step (14 with the
+ * bound) take two fma pipes as long as one takes to deliver (4 cycles), so no sum waits for
+ * itself. And more would not fit the 16 registers of AVX2 together with the bound's sums. */
+#define REGISTERS 2
+#define LANES     (REGISTERS * GDN_LANE_WIDTH)
 
-/* The first half of a token: decay and read. Leaves m and, for the bound, sum |S'||k|. */
+/* What a run computes. Constants in the correct order, so that the compiler folds them;
+ * slips share the text. */
+typedef struct recipe {
+    bool limits;
+    gdn_decay_order decay;
+    gdn_output_state output;
+    gdn_delta_beta beta;
+} recipe;
+
+/* Sums over k of one token. First half, decay and read: m = S' k and, for the bound,
+ * sum |S'||k|. Second half, update and output: o = S q, sum |S||q|, ||S||^2. */
+typedef struct read_sums {
+    lane m[REGISTERS], reach[REGISTERS];
+} read_sums;
+typedef struct output_sums {
+    lane o[REGISTERS], reach[REGISTERS], square[REGISTERS];
+} output_sums;
+
+/* One pass over the block: the second half of token `next - 1` if `update`, then the first
+ * half of token `next` if `read`. Each coefficient is loaded where it is first used and no
+ * earlier: AVX2 has no register to keep it in. */
 static inline __attribute__((always_inline)) void
-decay_and_read(const gdnp_delta_block *b, const double *k, lane decay, bool limits,
-               gdn_decay_order order, lane m[REGISTERS], lane reach[REGISTERS]) {
+sweep(const gdnp_delta_block *b, recipe how, bool update, bool read, int64_t next,
+      const lane d[REGISTERS], output_sums *out_sums, read_sums *next_sums) {
+    const int64_t k_dim = b->k_dim;
+    const double *k = update ? b->k + (next - 1) * k_dim : NULL;
+    const double *q = update ? b->q + (next - 1) * k_dim : NULL;
+    const double *k_next = read ? b->k + next * k_dim : NULL;
+    const lane decay = lane_set(update ? b->tokens[next - 1].decay : 0.0);
+    const lane decay_next = lane_set(read ? b->tokens[next].decay : 0.0);
+    output_sums out;
+    read_sums in;
     for (int j = 0; j < REGISTERS; j++) {
-        m[j] = lane_set(0.0);
-        reach[j] = lane_set(0.0);
+        out.o[j] = out.reach[j] = out.square[j] = lane_set(0.0);
+        in.m[j] = in.reach[j] = lane_set(0.0);
     }
-    for (int64_t i = 0; i < b->k_dim; i++) {
-        const lane ki = lane_set(k[i]);
-        const lane ka = lane_abs(ki);
-        double *row = b->state + i * GDN_LANES;
+    for (int64_t i = 0; i < k_dim; i++) {
+        double *row = b->state + i * LANES;
+        lane s[REGISTERS], seen[REGISTERS];
         for (int j = 0; j < REGISTERS; j++) {
-            const lane old = lane_load(row + j * GDN_LANE_WIDTH);
-            const lane decayed = lane_mul(decay, old);
-            const lane read = order == GDN_DECAY_BEFORE_READ ? decayed : old;
-            m[j] = lane_fma(read, ki, m[j]);
-            if (limits) {
-                reach[j] = lane_fma(lane_abs(read), ka, reach[j]);
+            s[j] = lane_load(row + j * GDN_LANE_WIDTH);
+        }
+        if (update) {
+            const lane ki = lane_set(k[i]);
+            for (int j = 0; j < REGISTERS; j++) {
+                seen[j] = s[j];
+                s[j] = lane_fma(d[j], ki, s[j]);
+                if (how.decay == GDN_DECAY_AFTER_UPDATE) {
+                    s[j] = lane_mul(decay, s[j]);
+                }
+                if (how.output == GDN_OUTPUT_UPDATED) {
+                    seen[j] = s[j];
+                }
             }
-            if (order != GDN_DECAY_AFTER_UPDATE) {
-                lane_store(row + j * GDN_LANE_WIDTH, decayed);
+            const lane qi = lane_set(q[i]);
+            for (int j = 0; j < REGISTERS; j++) {
+                out.o[j] = lane_fma(seen[j], qi, out.o[j]);
+            }
+            if (how.limits) {
+                const lane qa = lane_abs(qi);
+                for (int j = 0; j < REGISTERS; j++) {
+                    out.reach[j] = lane_fma(lane_abs(seen[j]), qa, out.reach[j]);
+                    out.square[j] = lane_fma(s[j], s[j], out.square[j]);
+                }
             }
         }
-    }
-}
-
-/* The second half: update and output. Leaves o and, for the bound, sum |S||q| and ||S||^2.
- */
-static inline __attribute__((always_inline)) void
-update_and_output(const gdnp_delta_block *b, const double *k, const double *q, lane decay,
-                  const lane d[REGISTERS], bool limits, gdn_decay_order order,
-                  gdn_output_state output, lane o[REGISTERS], lane reach[REGISTERS],
-                  lane square[REGISTERS]) {
-    for (int j = 0; j < REGISTERS; j++) {
-        o[j] = lane_set(0.0);
-        reach[j] = lane_set(0.0);
-        square[j] = lane_set(0.0);
-    }
-    for (int64_t i = 0; i < b->k_dim; i++) {
-        const lane ki = lane_set(k[i]);
-        const lane qi = lane_set(q[i]);
-        const lane qa = lane_abs(qi);
-        double *row = b->state + i * GDN_LANES;
-        for (int j = 0; j < REGISTERS; j++) {
-            const lane before = lane_load(row + j * GDN_LANE_WIDTH);
-            lane s = lane_fma(d[j], ki, before);
-            if (order == GDN_DECAY_AFTER_UPDATE) {
-                s = lane_mul(decay, s);
+        if (read) {
+            const lane kn = lane_set(k_next[i]);
+            for (int j = 0; j < REGISTERS; j++) {
+                const lane decayed = lane_mul(decay_next, s[j]);
+                seen[j] = how.decay == GDN_DECAY_BEFORE_READ ? decayed : s[j];
+                if (how.decay != GDN_DECAY_AFTER_UPDATE) {
+                    s[j] = decayed;
+                }
+                in.m[j] = lane_fma(seen[j], kn, in.m[j]);
             }
-            lane_store(row + j * GDN_LANE_WIDTH, s);
-            const lane seen = output == GDN_OUTPUT_UPDATED ? s : before;
-            o[j] = lane_fma(seen, qi, o[j]);
-            if (limits) {
-                reach[j] = lane_fma(lane_abs(seen), qa, reach[j]);
-                square[j] = lane_fma(s, s, square[j]);
+            if (how.limits) {
+                const lane ka = lane_abs(kn);
+                for (int j = 0; j < REGISTERS; j++) {
+                    in.reach[j] = lane_fma(lane_abs(seen[j]), ka, in.reach[j]);
+                }
             }
         }
+        for (int j = 0; j < REGISTERS; j++) {
+            lane_store(row + j * GDN_LANE_WIDTH, s[j]);
+        }
     }
+    *out_sums = out;
+    *next_sums = in;
 }
 
 /* Advances E and ||S|| of one register of rows and writes the bound on o, as derived in
@@ -114,52 +152,59 @@ advance_bound(const gdnp_delta_block *b, const gdnp_token *t, int j, lane d, lan
     lane_store(o_error, eo);
 }
 
-static inline __attribute__((always_inline)) void
-run_tokens(const gdnp_delta_block *b, bool limits, gdn_decay_order order,
-           gdn_output_state output, gdn_delta_beta delta_beta) {
-    for (int64_t i = 0; i < b->length; i++) {
-        const gdnp_token *t = b->tokens + i;
-        const double *k = b->k + i * b->k_dim;
-        const double *q = b->q + i * b->k_dim;
-        const int64_t at = i * b->stride;
-        const lane decay = lane_set(t->decay);
-        lane m[REGISTERS], d[REGISTERS], o[REGISTERS];
-        lane reach_m[REGISTERS], reach_o[REGISTERS], square[REGISTERS];
-        decay_and_read(b, k, decay, limits, order, m, reach_m);
+static inline __attribute__((always_inline)) void run_tokens(const gdnp_delta_block *b,
+                                                             recipe how) {
+    lane d[REGISTERS] = {lane_set(0.0)};
+    lane gap[REGISTERS];
+    output_sums out;
+    read_sums in, next;
+    sweep(b, how, false, true, 0, d, &out, &in);
+    for (int64_t t = 0; t < b->length; t++) {
+        const int64_t at = t * b->stride;
+        const gdnp_token *token = b->tokens + t;
         for (int j = 0; j < REGISTERS; j++) {
-            const lane gap = lane_sub(lane_load(b->v + at + j * GDN_LANE_WIDTH), m[j]);
-            d[j] = delta_beta == GDN_BETA_APPLIED ? lane_mul(lane_set(t->beta), gap) : gap;
-            m[j] = gap;
+            gap[j] = lane_sub(lane_load(b->v + at + j * GDN_LANE_WIDTH), in.m[j]);
+            d[j] = how.beta == GDN_BETA_APPLIED ? lane_mul(lane_set(token->beta), gap[j])
+                                                : gap[j];
         }
-        update_and_output(b, k, q, decay, d, limits, order, output, o, reach_o, square);
+        if (t + 1 < b->length) {
+            sweep(b, how, true, true, t + 1, d, &out, &next);
+        } else {
+            sweep(b, how, true, false, t + 1, d, &out, &next);
+        }
         for (int j = 0; j < REGISTERS; j++) {
-            lane_store(b->o + at + j * GDN_LANE_WIDTH, o[j]);
-            if (limits) {
-                advance_bound(b, t, j, d[j], m[j], reach_m[j], reach_o[j], square[j],
+            lane_store(b->o + at + j * GDN_LANE_WIDTH, out.o[j]);
+            if (how.limits) {
+                advance_bound(b, token, j, d[j], gap[j], in.reach[j], out.reach[j],
+                              out.square[j],
                               lane_load(b->v_error + at + j * GDN_LANE_WIDTH),
                               b->o_error + at + j * GDN_LANE_WIDTH);
             }
         }
+        in = next;
     }
 }
 
-/* The correct order is worth constants that the compiler folds; slips share the text. */
 static void run_block(const gdnp_delta_block *b) {
-    const bool limits = b->row_error != NULL;
-    if (b->decay_order == GDN_DECAY_BEFORE_READ && b->output_state == GDN_OUTPUT_UPDATED &&
-        b->delta_beta == GDN_BETA_APPLIED) {
-        if (limits) {
-            run_tokens(b, true, GDN_DECAY_BEFORE_READ, GDN_OUTPUT_UPDATED,
-                       GDN_BETA_APPLIED);
-        } else {
-            run_tokens(b, false, GDN_DECAY_BEFORE_READ, GDN_OUTPUT_UPDATED,
-                       GDN_BETA_APPLIED);
-        }
+    const recipe asked = {b->row_error != NULL, b->decay_order, b->output_state,
+                          b->delta_beta};
+    const recipe values = {false, GDN_DECAY_BEFORE_READ, GDN_OUTPUT_UPDATED,
+                           GDN_BETA_APPLIED};
+    const recipe bounded = {true, GDN_DECAY_BEFORE_READ, GDN_OUTPUT_UPDATED,
+                            GDN_BETA_APPLIED};
+    if (b->length == 0) {
+        return;
+    }
+    if (asked.decay != values.decay || asked.output != values.output ||
+        asked.beta != values.beta) {
+        run_tokens(b, asked);
+    } else if (asked.limits) {
+        run_tokens(b, bounded);
     } else {
-        run_tokens(b, limits, b->decay_order, b->output_state, b->delta_beta);
+        run_tokens(b, values);
     }
 }
 
 extern const gdnp_delta_kernel GDN_KERNEL_SYMBOL;
 const gdnp_delta_kernel GDN_KERNEL_SYMBOL = {
-    .name = GDN_KERNEL_NAME, .lanes = GDN_LANES, .run = run_block};
+    .name = GDN_KERNEL_NAME, .lanes = LANES, .run = run_block};

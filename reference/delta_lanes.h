@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* One vector register of FP64 lanes in the instruction set that this file is compiled for.
- * GDN_LANES: how many value rows a block holds; enough independent accumulators to hide
- * the latency of fma, few enough for the register file. */
+/* A vector register of FP64 lanes in the instruction set that a file is compiled for. */
 #ifndef GDN_DELTA_LANES_H
 #define GDN_DELTA_LANES_H
 
 #include <math.h>
+#include <stdint.h>
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #define GDN_KERNEL_SYMBOL gdnp_delta_kernel_avx512
 #define GDN_KERNEL_NAME   "avx512"
-#define GDN_LANES         32
 #define GDN_LANE_WIDTH    8
 typedef __m512d lane;
 static inline lane lane_set(double x) {
@@ -47,7 +45,6 @@ static inline lane lane_sqrt(lane a) {
 #include <immintrin.h>
 #define GDN_KERNEL_SYMBOL gdnp_delta_kernel_avx2
 #define GDN_KERNEL_NAME   "avx2"
-#define GDN_LANES         16
 #define GDN_LANE_WIDTH    4
 typedef __m256d lane;
 static inline lane lane_set(double x) {
@@ -72,7 +69,7 @@ static inline lane lane_fma(lane a, lane b, lane c) {
     return _mm256_fmadd_pd(a, b, c);
 }
 static inline lane lane_abs(lane a) {
-    return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a);
+    return _mm256_and_pd(a, _mm256_castsi256_pd(_mm256_set1_epi64x(INT64_MAX)));
 }
 static inline lane lane_sqrt(lane a) {
     return _mm256_sqrt_pd(a);
@@ -81,7 +78,6 @@ static inline lane lane_sqrt(lane a) {
 #include <arm_neon.h>
 #define GDN_KERNEL_SYMBOL gdnp_delta_kernel_neon
 #define GDN_KERNEL_NAME   "neon"
-#define GDN_LANES         8
 #define GDN_LANE_WIDTH    2
 typedef float64x2_t lane;
 static inline lane lane_set(double x) {
@@ -114,7 +110,6 @@ static inline lane lane_sqrt(lane a) {
 #else
 #define GDN_KERNEL_SYMBOL gdnp_delta_kernel_scalar
 #define GDN_KERNEL_NAME   "scalar"
-#define GDN_LANES         4
 #define GDN_LANE_WIDTH    1
 typedef double lane;
 static inline lane lane_set(double x) {
