@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "environment.h"
+
 #define CHUNK 64
 
 typedef struct rule {
@@ -203,6 +205,7 @@ gdn_status gdn_reference_run_chunked(const gdn_call *call, gdn_output *outputs,
             err, GDN_ERR_UNSUPPORTED,
             "the chunk form is written for gated_delta_rule, grouped heads");
     }
+    GDN_TRY(gdnp_environment_check(err));
     GDN_TRY(gdn_call_check(call, err));
     rule *p = calloc(1, sizeof *p);
     if (!p) {

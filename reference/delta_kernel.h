@@ -47,4 +47,9 @@ typedef struct gdnp_delta_kernel {
  * "avx512", "neon"); NULL if the machine or the build has none of that name. */
 const gdnp_delta_kernel *gdnp_delta_kernel_get(const char *name);
 
+/* The one that GDN_REFERENCE_KERNEL in the environment names, else the widest. GDN_ERR_ARG
+ * if no kernel has that name, GDN_ERR_UNSUPPORTED if this machine or build has none of it. */
+GDN_NODISCARD gdn_status gdnp_delta_kernel_choose(const gdnp_delta_kernel **kernel,
+                                                  gdn_error *err);
+
 #endif

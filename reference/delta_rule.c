@@ -245,7 +245,8 @@ static void copy_values(const gdnp_head *head, lane_buffers *b, int64_t lanes,
 }
 
 gdn_status gdnp_head_run(const gdnp_head *head, gdn_error *err) {
-    const gdnp_delta_kernel *kernel = gdnp_delta_kernel_get(NULL);
+    const gdnp_delta_kernel *kernel;
+    GDN_TRY(gdnp_delta_kernel_choose(&kernel, err));
     const gdnp_arithmetic arithmetic = gdnp_arithmetic_of(head->conventions);
     const gdnp_sequence *s = head->sequence;
     const gdnp_keys *keys = head->keys;

@@ -4,7 +4,10 @@
 /* Which build of delta_kernel.c this machine runs. */
 #include "delta_kernel.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "gdn/nearest.h"
 
 extern const gdnp_delta_kernel gdnp_delta_kernel_scalar;
 #if defined(__x86_64__)
@@ -39,4 +42,21 @@ const gdnp_delta_kernel *gdnp_delta_kernel_get(const char *name) {
         }
     }
     return NULL;
+}
+
+gdn_status gdnp_delta_kernel_choose(const gdnp_delta_kernel **kernel, gdn_error *err) {
+    static const char *const NAMES[] = {"scalar", "avx2", "avx512", "neon", NULL};
+    const char *name = getenv("GDN_REFERENCE_KERNEL");
+    if ((*kernel = gdnp_delta_kernel_get(name)) != NULL) {
+        return GDN_OK;
+    }
+    for (size_t i = 0; NAMES[i]; i++) {
+        if (strcmp(NAMES[i], name) == 0) {
+            return gdn_error_set(err, GDN_ERR_UNSUPPORTED,
+                                 "GDN_REFERENCE_KERNEL: this machine or this build has no "
+                                 "kernel \"%s\"",
+                                 name);
+        }
+    }
+    return gdn_error_unknown(err, GDN_ERR_ARG, "GDN_REFERENCE_KERNEL", name, NAMES);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
+#include "environment.h"
 #include "ops.h"
 
 /* The slips that no op can make by itself: a write outside its outputs, possible only where
@@ -33,6 +34,9 @@ gdn_status gdn_reference_run(const gdn_call *call, gdn_output *outputs, gdn_erro
         [GDN_OP_GDN_ATTENTION] = gdn_reference_attention,
         [GDN_OP_GDN_METADATA] = gdn_reference_metadata,
     };
+    const gdnp_delta_kernel *kernel;
+    GDN_TRY(gdnp_environment_check(err));
+    GDN_TRY(gdnp_delta_kernel_choose(&kernel, err)); /* no op may ignore a wrong name */
     GDN_TRY(gdn_call_check(call, err));
     GDN_TRY(RUN[call->op](call, outputs, err));
     if (call->conventions->stray_write != GDN_STRAY_NONE) {

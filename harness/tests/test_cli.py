@@ -290,6 +290,21 @@ class Vectors(Case):
         self.expect(0, "generate", "--suite", "smoke", "--check",
                     env={"OMP_NUM_THREADS": "1"})
 
+    def test_every_kernel_gives_the_same_digests(self):
+        """A vector kernel may be missing on this machine (exit 4); plain code never is."""
+        ran = []
+        for kernel in ("scalar", "avx2", "avx512", "neon"):
+            code, _, err = run("generate", "--suite", "smoke", "--check",
+                               env={"GDN_REFERENCE_KERNEL": kernel})
+            if code == 4:
+                self.assertIn(f'has no kernel "{kernel}"', err)
+                continue
+            self.assertEqual(code, 0, err)
+            ran.append(kernel)
+        self.assertTrue({"scalar", "neon"} & set(ran), ran)
+        self.expect(2, "generate", "--suite", "smoke", "--check", err='(did you mean "avx2"?)',
+                    env={"GDN_REFERENCE_KERNEL": "avx22"})
+
     def test_flipped_golden_byte_is_refused(self):
         path = self.generate()
         with open(path, "r+b") as file:
