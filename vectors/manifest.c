@@ -19,6 +19,25 @@ char *gdnp_vector_path(const char *dir, const char *suite, const char *suffix) {
     return asprintf(&path, "%s/%s%s", dir, suite, suffix) < 0 ? NULL : path;
 }
 
+gdn_status gdn_vector_suites(gdn_names *suites, const char *dir, gdn_error *err) {
+    static const char SUFFIX[] = ".manifest";
+    GDN_TRY(gdn_names_list(suites, dir, err));
+    size_t kept = 0;
+    for (size_t i = 0; i < suites->count; i++) {
+        char *name = suites->items[i];
+        const size_t length = strlen(name), suffix = sizeof SUFFIX - 1;
+        if (length > suffix && strcmp(name + length - suffix, SUFFIX) == 0) {
+            name[length - suffix] = '\0';
+            suites->items[kept++] = name;
+        } else {
+            free(name);
+        }
+    }
+    suites->count = kept;
+    suites->items[kept] = NULL;
+    return GDN_OK;
+}
+
 gdn_status gdnp_suite_check(const char *suite, gdn_error *err) {
     if (suite[0] == '\0' || suite[0] == '.' || strchr(suite, '/')) {
         return gdn_error_set(err, GDN_ERR_ARG,

@@ -28,6 +28,7 @@
 #ifndef GDN_VECTOR_FILE_H
 #define GDN_VECTOR_FILE_H
 
+#include "gdn/nearest.h"
 #include "problem.h"
 
 #define GDN_VECTOR_SCHEMA 1
@@ -77,6 +78,11 @@ bool gdn_vector_reader_has(const gdn_vector_reader *reader, const char *id);
 GDN_NODISCARD gdn_status gdn_vector_reader_load(gdn_vector_reader *reader,
                                                 const gdn_case *test, gdn_problem *problem,
                                                 gdn_golden *golden, gdn_error *err);
+
+/// Suites of which the folder has a manifest, ascending. If GDN_OK is returned the caller
+/// destroys the names.
+GDN_NODISCARD gdn_status gdn_vector_suites(gdn_names *suites, const char *dir,
+                                           gdn_error *err);
 
 /// SHA-256 of a file's or a buffer's bytes as 64 hex digits.
 GDN_NODISCARD gdn_status gdn_sha256_file(const char *path, char hex[65], gdn_error *err);

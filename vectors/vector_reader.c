@@ -86,6 +86,29 @@ bool gdn_vector_reader_has(const gdn_vector_reader *reader, const char *id) {
     return entry && gdnp_case_stored(entry);
 }
 
+gdn_status gdnp_vector_reader_dataset(const gdn_vector_reader *reader, const char *id,
+                                      const char *name, gdnp_h5_dataset *form, void **bytes,
+                                      gdn_error *err) {
+    const json_t *entry = gdnp_manifest_case(reader->manifest, id);
+    const char *digest =
+        json_string_value(json_object_get(gdnp_case_datasets(entry), name));
+    hid_t group = H5I_INVALID_HID;
+    gdn_status status =
+        digest ? gdnp_h5_group(reader->file, id, false, &group, err)
+               : gdn_error_set(err, GDN_ERR_FORMAT, "%s: the dataset is missing", name);
+    if (status == GDN_OK) {
+        status = gdnp_vector_read(group, name, digest, form, bytes, err);
+        H5Gclose(group);
+    }
+    if (status == GDN_OK) {
+        H5Dclose(form->id);
+        form->id = H5I_INVALID_HID;
+    } else {
+        gdn_error_context(err, "%s: case %s", reader->path, id);
+    }
+    return status;
+}
+
 /* ---- loading ---- */
 
 /* A stored case while it is loaded. `used` counts the datasets that found a place. */

@@ -19,6 +19,13 @@ GDN_NODISCARD gdn_status gdnp_vector_read(hid_t group, const char *name, const c
                                           gdnp_h5_dataset *dataset, void **bytes,
                                           gdn_error *err);
 
+/// The same for dataset "kind/tensor" of a stored case of an open reader, with nothing left
+/// to close. If GDN_OK is returned the caller frees `*bytes`.
+GDN_NODISCARD gdn_status gdnp_vector_reader_dataset(const gdn_vector_reader *reader,
+                                                    const char *id, const char *name,
+                                                    gdnp_h5_dataset *form, void **bytes,
+                                                    gdn_error *err);
+
 /// Verifies everything, in this process.
 GDN_NODISCARD gdn_status gdnp_vector_verify(const char *path, const char *manifest_path,
                                             const char *suite, gdn_error *err);

@@ -24,6 +24,7 @@ int gdn_cmd_generate(int argc, char **argv);
 int gdn_cmd_list(int argc, char **argv);
 int gdn_cmd_mutate(int argc, char **argv);
 int gdn_cmd_run(int argc, char **argv);
+int gdn_cmd_vectors(int argc, char **argv);
 
 /// argp_parse() that first refuses unknown long options by naming the nearest one. Leaves
 /// the program with GDN_EXIT_USAGE on bad usage.

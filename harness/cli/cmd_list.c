@@ -112,13 +112,12 @@ static gdn_status list_cases(const arguments *a, const gdn_paths *paths, gdn_err
 
 static gdn_status list_vectors(const gdn_paths *paths, gdn_error *err) {
     gdn_names names;
-    GDN_TRY(gdn_names_list(&names, paths->vectors, err));
+    GDN_TRY(gdn_vector_suites(&names, paths->vectors, err));
     gdn_status status = GDN_OK;
     for (size_t i = 0; status == GDN_OK && i < names.count; i++) {
-        char *suite = strndup(names.items[i], strcspn(names.items[i], "."));
+        const char *suite = names.items[i];
         gdn_vector_reader *reader = NULL;
-        status = suite ? gdn_vector_reader_open(&reader, paths->vectors, suite, err)
-                       : gdn_error_set(err, GDN_ERR_OOM, "no memory for a name");
+        status = gdn_vector_reader_open(&reader, paths->vectors, suite, err);
         if (status == GDN_OK) {
             const json_t *manifest = gdn_vector_reader_manifest(reader);
             printf("%-12s %5zu cases  %s\n", suite,
@@ -126,7 +125,6 @@ static gdn_status list_vectors(const gdn_paths *paths, gdn_error *err) {
                    json_string_value(json_object_get(manifest, "generator")));
         }
         gdn_vector_reader_close(reader);
-        free(suite);
     }
     gdn_names_destroy(&names);
     return status;

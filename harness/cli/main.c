@@ -18,6 +18,7 @@ static const struct {
     {"list", gdn_cmd_list, "ops, suites, profiles, cases, deviations, vectors"},
     {"mutate", gdn_cmd_mutate, "the kill matrix: which known bugs the suites see"},
     {"run", gdn_cmd_run, "judge a device"},
+    {"vectors", gdn_cmd_vectors, "diff: by how much two golden files differ"},
 };
 #define COUNT (sizeof COMMANDS / sizeof COMMANDS[0])
 
