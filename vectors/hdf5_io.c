@@ -220,6 +220,26 @@ gdn_status gdnp_h5_write_int(hid_t object, const char *name, int value, gdn_erro
     return write_attribute(object, name, H5T_STD_I32LE, &value, err);
 }
 
+gdn_status gdnp_h5_write_real(hid_t object, const char *name, double value,
+                              gdn_error *err) {
+    return write_attribute(object, name, H5T_IEEE_F64LE, &value, err);
+}
+
+/* Whether a type is what the writers above use for its class, and how that reads. */
+static bool is_ours(hid_t type, H5T_class_t class, const char **text) {
+    switch (class) {
+    case H5T_STRING:
+        *text = "string of variable length";
+        return H5Tis_variable_str(type) > 0;
+    case H5T_FLOAT:
+        *text = "float of 64 bits";
+        return H5Tequal(type, H5T_IEEE_F64LE) > 0;
+    default:
+        *text = "integer of 32 bits";
+        return H5Tget_size(type) <= 4;
+    }
+}
+
 /* Opens an attribute that holds one value of class `class`. */
 static gdn_status open_attribute(hid_t object, const char *name, H5T_class_t class,
                                  hid_t *attribute, gdn_error *err) {
@@ -236,10 +256,10 @@ static gdn_status open_attribute(hid_t object, const char *name, H5T_class_t cla
     }
     const hid_t space = H5Aget_space(*attribute);
     const hid_t type = H5Aget_type(*attribute);
-    const bool good =
-        space >= 0 && type >= 0 && H5Sget_simple_extent_type(space) == H5S_SCALAR &&
-        H5Tget_class(type) == class &&
-        (class == H5T_STRING ? H5Tis_variable_str(type) > 0 : H5Tget_size(type) <= 4);
+    const char *expected = "value";
+    const bool ours = type >= 0 && is_ours(type, class, &expected);
+    const bool good = ours && space >= 0 && H5Tget_class(type) == class &&
+                      H5Sget_simple_extent_type(space) == H5S_SCALAR;
     if (type >= 0) {
         H5Tclose(type);
     }
@@ -250,8 +270,7 @@ static gdn_status open_attribute(hid_t object, const char *name, H5T_class_t cla
         H5Aclose(*attribute);
         *attribute = H5I_INVALID_HID;
         return gdn_error_set(err, GDN_ERR_FORMAT, "attribute %s: expected one %s", name,
-                             class == H5T_STRING ? "string of variable length"
-                                                 : "integer of 32 bits");
+                             expected);
     }
     return GDN_OK;
 }
@@ -283,6 +302,18 @@ gdn_status gdnp_h5_read_int(hid_t object, const char *name, int *value, gdn_erro
     GDN_TRY(open_attribute(object, name, H5T_INTEGER, &attribute, err));
     gdn_status status = GDN_OK;
     if (H5Aread(attribute, H5T_NATIVE_INT, value) < 0) {
+        status = gdnp_h5_fail(err, GDN_ERR_FORMAT, "attribute %s", name);
+    }
+    H5Aclose(attribute);
+    return status;
+}
+
+gdn_status gdnp_h5_read_real(hid_t object, const char *name, double *value,
+                             gdn_error *err) {
+    hid_t attribute = H5I_INVALID_HID;
+    GDN_TRY(open_attribute(object, name, H5T_FLOAT, &attribute, err));
+    gdn_status status = GDN_OK;
+    if (H5Aread(attribute, H5T_NATIVE_DOUBLE, value) < 0) {
         status = gdnp_h5_fail(err, GDN_ERR_FORMAT, "attribute %s", name);
     }
     H5Aclose(attribute);

@@ -39,12 +39,16 @@ GDN_NODISCARD gdn_status gdnp_h5_write_text(hid_t object, const char *name,
                                             const char *text, gdn_error *err);
 GDN_NODISCARD gdn_status gdnp_h5_write_int(hid_t object, const char *name, int value,
                                            gdn_error *err);
+GDN_NODISCARD gdn_status gdnp_h5_write_real(hid_t object, const char *name, double value,
+                                            gdn_error *err);
 
 /// If GDN_OK is returned the caller frees `*text`.
 GDN_NODISCARD gdn_status gdnp_h5_read_text(hid_t object, const char *name, char **text,
                                            gdn_error *err);
 GDN_NODISCARD gdn_status gdnp_h5_read_int(hid_t object, const char *name, int *value,
                                           gdn_error *err);
+GDN_NODISCARD gdn_status gdnp_h5_read_real(hid_t object, const char *name, double *value,
+                                           gdn_error *err);
 
 /// Writes a dense tensor as the dataset tensor->name of `group`, with its digest.
 GDN_NODISCARD gdn_status gdnp_h5_write_dataset(hid_t group, const gdn_tensor *tensor,

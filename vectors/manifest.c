@@ -3,6 +3,8 @@
 
 #include "manifest.h"
 
+#include "certificate.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +56,9 @@ json_t *gdnp_manifest_new(const char *suite) {
 }
 
 char *gdnp_manifest_text(const json_t *manifest) {
-    char *json = json_dumps(manifest, JSON_INDENT(1) | JSON_SORT_KEYS);
+    /* The only reals are certified figures, which have so few digits. */
+    char *json = json_dumps(manifest, JSON_INDENT(1) | JSON_SORT_KEYS |
+                                          JSON_REAL_PRECISION(GDNP_CERTIFIED_DIGITS));
     char *text = NULL;
     if (json && asprintf(&text, "%s\n", json) < 0) {
         text = NULL;
@@ -108,6 +112,10 @@ static gdn_status check_case(const char *id, json_t *entry, gdn_error *err) {
             return gdn_error_set(err, GDN_ERR_FORMAT,
                                  "case %s: %s: expected 64 hexadecimal digits", id, name);
         }
+    }
+    if (gdnp_certificate_check(entry, err) != GDN_OK) {
+        gdn_error_context(err, "case %s", id);
+        return GDN_ERR_FORMAT;
     }
     return GDN_OK;
 }
@@ -308,9 +316,17 @@ static gdn_status compare_entry(const json_t *expected, const json_t *found, con
                                  compare_digest, err);
     }
     if (status == GDN_OK) {
-        return compare_member(a, b, "stored", err);
+        status = compare_member(a, b, "stored", err);
     }
-    gdn_error_context(err, "%s", id);
+    static const char *const CERTIFICATE[] = {"certified", "rounding_ties", "uncertified"};
+    for (int i = 0; status == GDN_OK && i < 3; i++) {
+        if (json_object_get(a, CERTIFICATE[i]) || json_object_get(b, CERTIFICATE[i])) {
+            status = compare_member(a, b, CERTIFICATE[i], err);
+        }
+    }
+    if (status != GDN_OK) {
+        gdn_error_context(err, "%s", id);
+    }
     return status;
 }
 

@@ -17,7 +17,8 @@
  *
  * The manifest is JSON beside the file (<suite>.manifest.json):
  *   {"schema":1, "suite":S, "generator":G, "cases":{id:{"stored":bool, "case":{..},
- *    "profile_digest":hex, "datasets":{"golden/z":hex,..}}}}
+ *    "profile_digest":hex, "datasets":{"golden/z":hex,..}, ..}}}
+ * and per case what certify.h says about its certificate.
  *
  * Writers and readers are for one thread at a time: Debian's HDF5 is not thread-safe. The
  * folder must exist. A generator that was killed leaves a *.tmp file behind, which nothing
@@ -28,8 +29,8 @@
 #ifndef GDN_VECTOR_FILE_H
 #define GDN_VECTOR_FILE_H
 
+#include "certify.h"
 #include "gdn/nearest.h"
-#include "problem.h"
 
 #define GDN_VECTOR_SCHEMA 1
 #define GDN_STORED_BYTES  (INT64_C(8) << 20)
@@ -44,10 +45,12 @@ GDN_NODISCARD gdn_status gdn_vector_writer_create(gdn_vector_writer **writer,
                                                   const char *dir, const char *suite,
                                                   gdn_error *err);
 
-/// Adds a case: datasets if it is small enough, digests in any case.
+/// Adds a case: datasets if it is small enough, digests and certificate in any case.
 GDN_NODISCARD gdn_status gdn_vector_writer_add(gdn_vector_writer *writer,
                                                const gdn_problem *problem,
-                                               const gdn_golden *golden, gdn_error *err);
+                                               const gdn_golden *golden,
+                                               const gdn_certificate *certificate,
+                                               gdn_error *err);
 
 /// Borrowed: the manifest of what was added so far.
 const json_t *gdn_vector_writer_manifest(const gdn_vector_writer *writer);

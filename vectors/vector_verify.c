@@ -3,12 +3,17 @@
 
 #include "vector_verify.h"
 
+#include "certificate.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* What to do about two files that do not belong together. */
 #define HINT_REGENERATE "; generate the suite again"
+
+/* Datasets that carry certificates. */
+#define GOLDEN_PREFIX "golden/"
 
 gdn_status gdnp_vector_open(const char *path, hid_t *file, gdn_error *err) {
     if (H5Fis_hdf5(path) <= 0) {
@@ -156,6 +161,10 @@ static gdn_status verify_case(hid_t file, const char *id, const json_t *entry,
             status = gdnp_vector_read(group, name, json_string_value(digest), &dataset,
                                       &bytes, err);
             if (status == GDN_OK) {
+                if (strncmp(name, GOLDEN_PREFIX, strlen(GOLDEN_PREFIX)) == 0) {
+                    status = gdnp_certificate_verify(dataset.id, entry,
+                                                     name + strlen(GOLDEN_PREFIX), err);
+                }
                 H5Dclose(dataset.id);
                 free(bytes);
             }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "certificate.h"
 #include "hdf5_io.h"
 #include "manifest.h"
 
@@ -293,7 +294,7 @@ static gdn_status add_inputs(const target *to, const gdn_problem *problem, gdn_e
 }
 
 static gdn_status add_output(const target *to, const gdn_expected *expected,
-                             gdn_error *err) {
+                             const gdn_certificate *certificate, gdn_error *err) {
     int64_t shape[GDN_MAX_RANK];
     const gdn_tensor *tensor = expected->tensor;
     memcpy(shape, tensor->shape, sizeof shape);
@@ -311,6 +312,9 @@ static gdn_status add_output(const target *to, const gdn_expected *expected,
     const gdn_tensor limit =
         gdn_tensor_dense(tensor->name, expected->limit, GDN_FP32, tensor->rank, shape);
     GDN_TRY(add_tensor(to, GOLDEN, &golden, err));
+    if (to->groups[GOLDEN] >= 0) {
+        GDN_TRY(gdnp_certificate_write(to->groups[GOLDEN], tensor->name, certificate, err));
+    }
     return add_tensor(to, LIMIT, &limit, err);
 }
 
@@ -342,7 +346,8 @@ cleanup:
 }
 
 static gdn_status add_case(gdn_vector_writer *writer, const gdn_problem *problem,
-                           const gdn_golden *golden, gdn_error *err) {
+                           const gdn_golden *golden, const gdn_certificate *certificate,
+                           gdn_error *err) {
     gdn_status status = GDN_OK;
     const char *id = problem->test->id;
     const bool stored = gdn_golden_bytes(golden) <= GDN_STORED_BYTES;
@@ -360,10 +365,13 @@ static gdn_status add_case(gdn_vector_writer *writer, const gdn_problem *problem
         status = create_groups(&to, writer->file, entry, id, err);
     }
     if (status == GDN_OK) {
+        status = gdnp_certificate_to_json(entry, certificate, err);
+    }
+    if (status == GDN_OK) {
         status = add_inputs(&to, problem, err);
     }
     for (size_t i = 0; i < golden->n_outputs && status == GDN_OK; i++) {
-        status = add_output(&to, &golden->outputs[i], err);
+        status = add_output(&to, &golden->outputs[i], certificate, err);
     }
     for (int i = 0; i < KINDS; i++) {
         if (to.groups[i] >= 0) {
@@ -379,13 +387,14 @@ static gdn_status add_case(gdn_vector_writer *writer, const gdn_problem *problem
 }
 
 gdn_status gdn_vector_writer_add(gdn_vector_writer *writer, const gdn_problem *problem,
-                                 const gdn_golden *golden, gdn_error *err) {
+                                 const gdn_golden *golden,
+                                 const gdn_certificate *certificate, gdn_error *err) {
     gdn_status status = GDN_OK;
     const char *id = problem->test->id;
     if (gdnp_manifest_case(writer->manifest, id)) {
         status = gdn_error_set(err, GDN_ERR_ARG, "the suite already has this case");
     } else {
-        status = add_case(writer, problem, golden, err);
+        status = add_case(writer, problem, golden, certificate, err);
     }
     if (status != GDN_OK) {
         writer->failed = true;

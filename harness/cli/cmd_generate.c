@@ -64,7 +64,11 @@ static gdn_status generate_case(gdn_vector_writer *writer, const gdn_case *test,
     GDN_TRY(gdn_problem_create(&problem, test, err));
     gdn_status status = gdn_golden_create(&golden, &problem, err);
     if (status == GDN_OK) {
-        status = gdn_vector_writer_add(writer, &problem, &golden, err);
+        gdn_certificate certificate;
+        status = gdn_certify(&certificate, &problem, &golden, err);
+        if (status == GDN_OK) {
+            status = gdn_vector_writer_add(writer, &problem, &golden, &certificate, err);
+        }
         gdn_golden_destroy(&golden);
     }
     gdn_problem_destroy(&problem);

@@ -110,6 +110,15 @@ static gdn_status list_cases(const arguments *a, const gdn_paths *paths, gdn_err
     return GDN_OK;
 }
 
+/* How wrong the golden values of a suite can be, at worst. */
+static void print_certified(const json_t *manifest) {
+    const gdn_certified_suite s = gdn_manifest_certified(manifest);
+    printf("%-12s   certified: %zu of %zu cases, at most %.3g of a limit and %.3g ulps of "
+           "fp64 from 113-bit arithmetic; %lld rounding ties\n",
+           "", s.certified, s.certified + s.uncertified, s.limits, s.ulps,
+           (long long)s.ties);
+}
+
 static gdn_status list_vectors(const gdn_paths *paths, gdn_error *err) {
     gdn_names names;
     GDN_TRY(gdn_vector_suites(&names, paths->vectors, err));
@@ -123,6 +132,7 @@ static gdn_status list_vectors(const gdn_paths *paths, gdn_error *err) {
             printf("%-12s %5zu cases  %s\n", suite,
                    json_object_size(json_object_get(manifest, "cases")),
                    json_string_value(json_object_get(manifest, "generator")));
+            print_certified(manifest);
         }
         gdn_vector_reader_close(reader);
     }

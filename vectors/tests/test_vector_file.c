@@ -228,8 +228,9 @@ static void test_abandoned_writer_leaves_the_old_file(void **state) {
     gdn_vector_writer *writer = NULL;
     assert_int_equal(gdn_vector_writer_create(&writer, all->dir, "ci", &err), GDN_OK);
     assert_int_equal(fixture_count_files(all), 3);
-    assert_int_equal(
-        gdn_vector_writer_add(writer, &all->problems[0], &all->goldens[0], &err), GDN_OK);
+    assert_int_equal(gdn_vector_writer_add(writer, &all->problems[0], &all->goldens[0],
+                                           &all->certificates[0], &err),
+                     GDN_OK);
     gdn_vector_writer_abandon(writer);
     gdn_vector_writer_abandon(NULL);
     assert_int_equal(fixture_count_files(all), 2);
@@ -264,7 +265,8 @@ static void write_within(const fixture *all, rlim_t limit) {
     setrlimit(RLIMIT_FSIZE, &(struct rlimit){limit, limit});
     gdn_status status = gdn_vector_writer_create(&writer, all->dir, "ci", &err);
     for (int i = 0; status == GDN_OK && i < FIXTURE_CASES; i++) {
-        status = gdn_vector_writer_add(writer, &all->problems[i], &all->goldens[i], &err);
+        status = gdn_vector_writer_add(writer, &all->problems[i], &all->goldens[i],
+                                       &all->certificates[i], &err);
     }
     if (status == GDN_OK) {
         status = gdn_vector_writer_commit(writer, &err);
@@ -301,9 +303,9 @@ static void test_failed_addition_publishes_nothing(void **state) {
     const fixture *all = *state;
     gdn_error err = {0};
     gdn_vector_writer *writer = fixture_writer(all, all->dir, "ci");
-    assert_int_equal(
-        gdn_vector_writer_add(writer, &all->problems[1], &all->goldens[1], &err),
-        GDN_ERR_ARG);
+    assert_int_equal(gdn_vector_writer_add(writer, &all->problems[1], &all->goldens[1],
+                                           &all->certificates[1], &err),
+                     GDN_ERR_ARG);
     assert_contains(err.message, "already has this case");
     assert_contains(err.message, all->tests[1].id);
     err = (gdn_error){0};

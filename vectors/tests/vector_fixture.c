@@ -54,6 +54,9 @@ int fixture_create(void **state) {
         json_decref(json);
         require(gdn_problem_create(&all->problems[i], &all->tests[i], &err), &err);
         require(gdn_golden_create(&all->goldens[i], &all->problems[i], &err), &err);
+        require(
+            gdn_certify(&all->certificates[i], &all->problems[i], &all->goldens[i], &err),
+            &err);
     }
     return 0;
 }
@@ -93,7 +96,8 @@ gdn_vector_writer *fixture_writer(const fixture *all, const char *dir, const cha
     gdn_vector_writer *writer = NULL;
     require(gdn_vector_writer_create(&writer, dir, suite, &err), &err);
     for (int i = 0; i < FIXTURE_CASES; i++) {
-        require(gdn_vector_writer_add(writer, &all->problems[i], &all->goldens[i], &err),
+        require(gdn_vector_writer_add(writer, &all->problems[i], &all->goldens[i],
+                                      &all->certificates[i], &err),
                 &err);
     }
     return writer;

@@ -13,6 +13,7 @@ typedef struct fixture {
     gdn_case tests[FIXTURE_CASES];
     gdn_problem problems[FIXTURE_CASES];
     gdn_golden goldens[FIXTURE_CASES];
+    gdn_certificate certificates[FIXTURE_CASES];
     char dir[64]; ///< empty at the start of each test
 } fixture;
 
