@@ -6,6 +6,7 @@ Usage: test_cli.py BINDIR SOURCEDIR FAKE_WORKER [unittest arguments]
 """
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -279,7 +280,15 @@ class Vectors(Case):
                            self.folder, err=err)
 
     def test_committed_golden_file_is_what_this_build_generates(self):
-        self.expect(0, "generate", "--suite", "smoke", "--check", out="all digests")
+        self.expect(0, "generate", "--suite", "smoke", "--check", out="all digests and certificates")
+
+    def test_committed_golden_file_is_certified_throughout(self):
+        listing, _ = self.expect(0, "list", "vectors")
+        found = re.search(r"certified: (\d+) of (\d+) cases, at most (\S+) of a limit", listing)
+        self.assertIsNotNone(found, listing)
+        self.assertEqual(found[1], found[2])
+        self.assertGreater(int(found[1]), 0)
+        self.assertLessEqual(float(found[3]), 1e-9)
 
     def test_generated_file_judges_and_checks(self):
         self.generate()
