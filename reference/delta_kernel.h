@@ -48,7 +48,7 @@ typedef struct gdnp_delta_kernel {
 const gdnp_delta_kernel *gdnp_delta_kernel_get(const char *name);
 
 /* The one that GDN_REFERENCE_KERNEL in the environment names, else the widest. GDN_ERR_ARG
- * if no kernel has that name, GDN_ERR_UNSUPPORTED if this machine or build has none of it. */
+ * if no kernel has that name, GDN_ERR_UNSUPPORTED if this machine or build lacks it. */
 GDN_NODISCARD gdn_status gdnp_delta_kernel_choose(const gdnp_delta_kernel **kernel,
                                                   gdn_error *err);
 

@@ -25,7 +25,8 @@ static int compare_names(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Those of `a`, and those that only `b` has. If GDN_OK is returned the caller frees items. */
+/* Those of `a`, and those that only `b` has. If GDN_OK is returned the caller frees the
+ * items. */
 static gdn_status list_names(name_list *list, json_t *a, json_t *b, gdn_error *err) {
     const char *name;
     json_t *value;

@@ -47,8 +47,9 @@ typedef struct gdn_vector_diff {
     size_t n_cases;
 } gdn_vector_diff;
 
-/// Compares what two readers hold; NULL stands for a file that does not exist. Only datasets
-/// whose digests differ are read. If GDN_OK is returned the caller destroys the diff.
+/// Compares what two readers hold; NULL stands for a file that does not exist. Only
+/// datasets whose digests differ are read. If GDN_OK is returned the caller destroys the
+/// diff.
 GDN_NODISCARD gdn_status gdn_vector_diff_create(gdn_vector_diff *diff,
                                                 const gdn_vector_reader *before,
                                                 const gdn_vector_reader *after,

@@ -265,7 +265,8 @@ static json_t *diff_json(const char *suite, const gdn_vector_diff *diff) {
 
 /* ---- the command ---- */
 
-/* Appends to `suites` or, if that is NULL, prints; `*equal` becomes false if they differ. */
+/* Appends to `suites` or, if that is NULL, prints; `*equal` becomes false if they
+ * differ. */
 static gdn_status tell_suite(const place *old, const char *old_suite, const place *new,
                              const char *new_suite, json_t *suites, bool *equal,
                              gdn_error *err) {

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "delta_kernel.h"
+
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 
@@ -155,12 +157,29 @@ static void test_kernel_names_that_are_not_here_are_refused(void **state) {
     op_end(&b);
 }
 
+static void test_the_named_kernel_is_taken(void **state) {
+    (void)state;
+    static const char *const NAMES[] = {"scalar", "avx2", "avx512", "neon"};
+    int taken = 0;
+    for (int i = 0; i < 4; i++) {
+        const gdnp_delta_kernel *kernel = NULL;
+        setenv("GDN_REFERENCE_KERNEL", NAMES[i], 1);
+        if (gdnp_delta_kernel_choose(&kernel, NULL) == GDN_OK) {
+            assert_string_equal(kernel->name, NAMES[i]);
+            taken++;
+        }
+    }
+    unsetenv("GDN_REFERENCE_KERNEL");
+    assert_true(taken > 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_other_rounding_modes_are_refused),
         cmocka_unit_test(test_flushed_denormals_are_refused),
         cmocka_unit_test(test_another_threads_modes_are_seen),
         cmocka_unit_test(test_kernel_names_that_are_not_here_are_refused),
+        cmocka_unit_test(test_the_named_kernel_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
