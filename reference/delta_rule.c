@@ -114,65 +114,76 @@ static state_block find_block(const gdn_tensor *state, const gdnp_head *head,
     return block;
 }
 
-/* Buffers of one block of lanes; `lanes` rows of the state, keys across. */
-typedef struct lane_buffers {
-    double *state, *row, *errors, *v, *v_error, *o, *o_error, *row_error, *row_norm;
-} lane_buffers;
+/* Buffers of one head. `rows` is v_dim padded to whole blocks of the kernel's lanes. */
+typedef struct head_buffers {
+    int64_t lanes, rows;
+    double *state;                     /* a block after the other, each [k_dim][lanes] */
+    double *row, *errors;              /* [k_dim] */
+    double *v, *v_error, *o, *o_error; /* [CHUNK][rows] */
+    double *row_error, *row_norm;      /* [rows] */
+} head_buffers;
 
-static bool buffers_create(lane_buffers *b, int64_t lanes, int64_t k_dim) {
-    const int64_t tokens = CHUNK * lanes;
-    const int64_t count = (lanes + 2) * k_dim + 4 * tokens + 2 * lanes;
-    double *memory = calloc((size_t)count, sizeof *memory);
+static bool buffers_create(head_buffers *b, int64_t lanes, int64_t v_dim, int64_t k_dim) {
+    b->lanes = lanes;
+    b->rows = (v_dim + lanes - 1) / lanes * lanes;
+    const int64_t tokens = CHUNK * b->rows;
+    const int64_t count = (b->rows + 2) * k_dim + 4 * tokens + 2 * b->rows;
+    /* Registers as wide as a cache line: one that straddles two is loaded twice. */
+    const size_t bytes = ((size_t)count * sizeof(double) / 64 + 1) * 64;
+    double *memory = aligned_alloc(64, bytes);
     if (!memory) {
         return false;
     }
+    memset(memory, 0, bytes);
     b->state = memory;
-    b->row = b->state + lanes * k_dim;
-    b->errors = b->row + k_dim;
-    b->v = b->errors + k_dim;
+    b->v = b->state + b->rows * k_dim;
     b->v_error = b->v + tokens;
     b->o = b->v_error + tokens;
     b->o_error = b->o + tokens;
     b->row_error = b->o_error + tokens;
-    b->row_norm = b->row_error + lanes;
+    b->row_norm = b->row_error + b->rows;
+    b->row = b->row_norm + b->rows;
+    b->errors = b->row + k_dim;
     return true;
 }
 
-static void load_state(const gdnp_head *head, lane_buffers *b, int64_t lanes, int64_t first,
-                       int64_t used) {
+/* State row `l` in its block: elements are `lanes` apart. */
+static double *state_row(const head_buffers *b, int64_t k_dim, int64_t l) {
+    return b->state + l / b->lanes * b->lanes * k_dim + l % b->lanes;
+}
+
+static void load_state(const gdnp_head *head, head_buffers *b) {
     const int64_t k_dim = head->keys->k_dim;
-    memset(b->state, 0, (size_t)(lanes * k_dim) * sizeof *b->state);
-    memset(b->row_error, 0, (size_t)lanes * sizeof *b->row_error);
-    memset(b->row_norm, 0, (size_t)lanes * sizeof *b->row_norm);
     if (head->sequence->load_slot < 0) {
-        return;
+        return; /* from zero, as the buffers are */
     }
     const gdn_tensor *state = head->state;
     const state_block block = find_block(state, head, head->sequence->load_slot);
-    for (int64_t l = 0; l < used; l++) {
-        gdn_load_run(b->row, state->data, state->dtype,
-                     block.at + (first + l) * block.v_stride, block.k_stride, k_dim);
+    for (int64_t l = 0; l < head->v_dim; l++) {
+        double *row = state_row(b, k_dim, l);
+        gdn_load_run(b->row, state->data, state->dtype, block.at + l * block.v_stride,
+                     block.k_stride, k_dim);
         for (int64_t i = 0; i < k_dim; i++) {
-            b->state[i * lanes + l] = b->row[i];
+            row[i * b->lanes] = b->row[i];
         }
         b->row_norm[l] = sqrt(sum_of_squares(b->row, k_dim));
     }
 }
 
-static void store_state(const gdnp_head *head, lane_buffers *b, int64_t lanes,
-                        int64_t first, int64_t used, int64_t slot) {
+static void store_state(const gdnp_head *head, head_buffers *b, int64_t slot) {
     const int64_t k_dim = head->keys->k_dim;
     gdn_output *out = head->state_out;
     const gdn_tensor *value = &out->value;
     const state_block block = find_block(value, head, slot);
     const double tiny = gdnp_arithmetic_of(head->conventions).tiny;
-    for (int64_t l = 0; l < used; l++) {
+    for (int64_t l = 0; l < head->v_dim; l++) {
+        const double *row = state_row(b, k_dim, l);
         for (int64_t i = 0; i < k_dim; i++) {
-            b->row[i] = b->state[i * lanes + l];
+            b->row[i] = row[i * b->lanes];
             b->errors[i] = b->row_error[l];
         }
-        const int64_t at = block.at + (first + l) * block.v_stride;
-        const int64_t flat = block.flat + (first + l) * block.v_flat;
+        const int64_t at = block.at + l * block.v_stride;
+        const int64_t flat = block.flat + l * block.v_flat;
         if (block.k_flat == 1 || !out->limit) {
             gdnp_store_bounded(out, at, block.k_stride, flat, b->row, b->errors, k_dim,
                                head->state->dtype, tiny);
@@ -185,27 +196,26 @@ static void store_state(const gdnp_head *head, lane_buffers *b, int64_t lanes,
     }
 }
 
-static void store_outputs(const gdnp_head *head, const lane_buffers *b, int64_t lanes,
-                          int64_t first, int64_t used, int64_t token, int64_t count) {
+static void store_outputs(const gdnp_head *head, const head_buffers *b, int64_t token,
+                          int64_t count) {
     gdn_output *out = head->out;
     const gdn_tensor *value = &out->value;
     for (int64_t t = 0; t < count; t++) {
         const int64_t row = head->sequence->rows[token + t];
-        const int64_t at = row * value->stride[0] + head->head * value->stride[1] +
-                           first * value->stride[2];
-        const int64_t flat = (row * value->shape[1] + head->head) * head->v_dim + first;
-        gdnp_store_bounded(out, at, value->stride[2], flat, b->o + t * lanes,
-                           b->o_error + t * lanes, used, head->out_storage,
+        const int64_t at = row * value->stride[0] + head->head * value->stride[1];
+        const int64_t flat = (row * value->shape[1] + head->head) * head->v_dim;
+        gdnp_store_bounded(out, at, value->stride[2], flat, b->o + t * b->rows,
+                           b->o_error + t * b->rows, head->v_dim, head->out_storage,
                            gdnp_arithmetic_of(head->conventions).tiny);
     }
 }
 
 /* Where the profile stores the carried state, a backend continues from a rounded copy. */
-static void widen_for_carry(const gdnp_head *head, lane_buffers *b, int64_t lanes) {
+static void widen_for_carry(const gdnp_head *head, head_buffers *b) {
     const gdn_dtype storage = head->state->dtype;
     const double unit = gdn_dtype_unit_roundoff(storage);
     const double eta = sqrt((double)head->keys->k_dim) * gdn_dtype_underflow(storage);
-    for (int64_t l = 0; l < lanes; l++) {
+    for (int64_t l = 0; l < b->rows; l++) {
         b->row_error[l] += unit * b->row_norm[l] + eta;
     }
 }
@@ -233,71 +243,75 @@ static int64_t next_segment(const gdnp_head *head, int64_t token) {
     return left < most ? left : most;
 }
 
-static void copy_values(const gdnp_head *head, lane_buffers *b, int64_t lanes,
-                        int64_t first, int64_t used, int64_t token, int64_t count) {
+static void copy_values(const gdnp_head *head, head_buffers *b, int64_t token,
+                        int64_t count) {
+    const size_t bytes = (size_t)head->v_dim * sizeof *b->v;
     for (int64_t t = 0; t < count; t++) {
-        const int64_t at = (token + t) * head->v_dim + first;
-        memcpy(b->v + t * lanes, head->v + at, (size_t)used * sizeof *b->v);
+        const int64_t at = (token + t) * head->v_dim;
+        memcpy(b->v + t * b->rows, head->v + at, bytes);
         if (head->v_error) {
-            memcpy(b->v_error + t * lanes, head->v_error + at, (size_t)used * sizeof *b->v);
+            memcpy(b->v_error + t * b->rows, head->v_error + at, bytes);
         }
+    }
+}
+
+/* All blocks of rows through `count` tokens: their keys are read from memory once, not once
+ * a block. */
+static void run_segment(const gdnp_head *head, const gdnp_delta_kernel *kernel,
+                        head_buffers *b, int64_t token, int64_t count) {
+    const gdnp_arithmetic arithmetic = gdnp_arithmetic_of(head->conventions);
+    const gdnp_keys *keys = head->keys;
+    const bool limits =
+        (head->out && head->out->limit) || (head->state_out && head->state_out->limit);
+    for (int64_t first = 0; first < b->rows; first += b->lanes) {
+        const gdnp_delta_block block = {
+            .length = count,
+            .k_dim = keys->k_dim,
+            .k = keys->k + token * keys->k_dim,
+            .q = keys->q + token * keys->k_dim,
+            .tokens = keys->tokens + token,
+            .stride = b->rows,
+            .v = b->v + first,
+            .v_error = b->v_error + first,
+            .o = b->o + first,
+            .o_error = b->o_error + first,
+            .state = b->state + first * keys->k_dim,
+            .row_error = limits ? b->row_error + first : NULL,
+            .row_norm = b->row_norm + first,
+            .unit = arithmetic.unit,
+            .tiny = arithmetic.tiny,
+            .decay_order = head->conventions->decay_order,
+            .output_state = head->conventions->output_state,
+            .delta_beta = head->conventions->delta_beta,
+        };
+        kernel->run(&block);
     }
 }
 
 gdn_status gdnp_head_run(const gdnp_head *head, gdn_error *err) {
     const gdnp_delta_kernel *kernel;
     GDN_TRY(gdnp_delta_kernel_choose(&kernel, err));
-    const gdnp_arithmetic arithmetic = gdnp_arithmetic_of(head->conventions);
     const gdnp_sequence *s = head->sequence;
-    const gdnp_keys *keys = head->keys;
-    const int64_t lanes = kernel->lanes;
-    const bool limits =
-        (head->out && head->out->limit) || (head->state_out && head->state_out->limit);
-    lane_buffers b;
-    if (!buffers_create(&b, lanes, keys->k_dim)) {
-        return gdn_error_set(err, GDN_ERR_OOM, "no memory for a block of state rows");
+    head_buffers b;
+    if (!buffers_create(&b, kernel->lanes, head->v_dim, head->keys->k_dim)) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for one head's state");
     }
-    for (int64_t first = 0; first < head->v_dim; first += lanes) {
-        const int64_t left = head->v_dim - first;
-        const int64_t used = left < lanes ? left : lanes;
-        load_state(head, &b, lanes, first, used);
-        for (int64_t token = 0, count; token < s->length; token += count) {
-            count = next_segment(head, token);
-            copy_values(head, &b, lanes, first, used, token, count);
-            const gdnp_delta_block block = {
-                .length = count,
-                .k_dim = keys->k_dim,
-                .k = keys->k + token * keys->k_dim,
-                .q = keys->q + token * keys->k_dim,
-                .tokens = keys->tokens + token,
-                .stride = lanes,
-                .v = b.v,
-                .v_error = b.v_error,
-                .o = b.o,
-                .o_error = b.o_error,
-                .state = b.state,
-                .row_error = limits ? b.row_error : NULL,
-                .row_norm = b.row_norm,
-                .unit = arithmetic.unit,
-                .tiny = arithmetic.tiny,
-                .decay_order = head->conventions->decay_order,
-                .output_state = head->conventions->output_state,
-                .delta_beta = head->conventions->delta_beta,
-            };
-            kernel->run(&block);
-            if (head->out) {
-                store_outputs(head, &b, lanes, first, used, token, count);
-            }
-            slip_state(head, &b, lanes, token + count);
-            const bool last = token + count == s->length;
-            const bool each =
-                s->spec && head->conventions->slip != GDN_SLIP_LAST_COLUMN_ONLY;
-            if (head->state_out && (each || last)) {
-                store_state(head, &b, lanes, first, used, s->slots[s->spec ? token : 0]);
-            }
-            if (head->conventions->state_carry != GDN_CARRY_CALL) {
-                widen_for_carry(head, &b, lanes);
-            }
+    load_state(head, &b);
+    for (int64_t token = 0, count; token < s->length; token += count) {
+        count = next_segment(head, token);
+        copy_values(head, &b, token, count);
+        run_segment(head, kernel, &b, token, count);
+        if (head->out) {
+            store_outputs(head, &b, token, count);
+        }
+        slip_state(head, &b, token + count);
+        const bool last = token + count == s->length;
+        const bool each = s->spec && head->conventions->slip != GDN_SLIP_LAST_COLUMN_ONLY;
+        if (head->state_out && (each || last)) {
+            store_state(head, &b, s->slots[s->spec ? token : 0]);
+        }
+        if (head->conventions->state_carry != GDN_CARRY_CALL) {
+            widen_for_carry(head, &b);
         }
     }
     free(b.state);
