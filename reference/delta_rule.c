@@ -13,28 +13,35 @@
  * that stores the state every chunk widens its bound at the same places. */
 #define CHUNK 64
 
-gdn_status gdnp_keys_create(gdnp_keys *keys, int64_t length, int64_t k_dim,
-                            gdn_error *err) {
-    const size_t count = (size_t)(length * k_dim);
-    *keys = (gdnp_keys){
+gdn_status gdnp_workspace_resize(gdnp_workspace *w, int64_t length, int64_t k_dim,
+                                 int64_t values, gdn_error *err) {
+    const size_t keys = (size_t)(length * k_dim) * sizeof(double);
+    const size_t tokens = (size_t)length * sizeof(gdnp_token);
+    const size_t bytes = 2 * keys + tokens + (size_t)values * sizeof(double) + 1;
+    if (bytes > w->bytes) {
+        free(w->memory);
+        w->memory = malloc(bytes);
+        w->bytes = w->memory ? bytes : 0;
+        if (!w->memory) {
+            return gdn_error_set(err, GDN_ERR_OOM, "no memory for one key head: %zu bytes",
+                                 bytes);
+        }
+    }
+    char *at = w->memory;
+    w->keys = (gdnp_keys){
         .length = length,
         .k_dim = k_dim,
-        .k = malloc(count * sizeof(double) + 1),
-        .q = malloc(count * sizeof(double) + 1),
-        .tokens = calloc((size_t)length + 1, sizeof(gdnp_token)),
+        .k = (void *)at,
+        .q = (void *)(at + keys),
+        .tokens = (void *)(at + 2 * keys),
     };
-    if (!keys->k || !keys->q || !keys->tokens) {
-        gdnp_keys_destroy(keys);
-        return gdn_error_set(err, GDN_ERR_OOM, "no memory for %zu key elements", count);
-    }
+    w->values = (void *)(at + 2 * keys + tokens);
     return GDN_OK;
 }
 
-void gdnp_keys_destroy(gdnp_keys *keys) {
-    free(keys->k);
-    free(keys->q);
-    free(keys->tokens);
-    *keys = (gdnp_keys){0};
+void gdnp_workspace_destroy(gdnp_workspace *w) {
+    free(w->memory);
+    *w = (gdnp_workspace){0};
 }
 
 static double sum_of_squares(const double *x, int64_t count) {
@@ -221,9 +228,8 @@ static void widen_for_carry(const gdnp_head *head, head_buffers *b) {
 }
 
 /* The slips of the carried state: rounded after every token, forgotten after every chunk. */
-static void slip_state(const gdnp_head *head, lane_buffers *b, int64_t lanes,
-                       int64_t token) {
-    const int64_t count = lanes * head->keys->k_dim;
+static void slip_state(const gdnp_head *head, head_buffers *b, int64_t token) {
+    const int64_t count = b->rows * head->keys->k_dim;
     if (head->conventions->slip == GDN_SLIP_STATE_ROUNDED) {
         for (int64_t i = 0; i < count; i++) {
             b->state[i] = gdn_round_to(b->state[i], GDN_BF16);
@@ -346,30 +352,27 @@ static void load_gates(const gdn_call *call, const gdnp_sequence *s, int64_t hea
 
 /* All value heads of one key head of one sequence. */
 static gdn_status run_key_head(const gdn_call *call, const gdnp_sequence *s, int64_t h,
-                               gdn_output *state_out, gdn_output *out, gdn_error *err) {
+                               gdn_output *state_out, gdn_output *out, gdnp_workspace *w,
+                               gdn_error *err) {
     const gdn_tensor *q = gdn_call_tensor(call, "q");
     const gdn_tensor *v = gdn_call_tensor(call, "v");
     const int64_t key_heads = q->shape[1];
     const int64_t r = v->shape[1] / key_heads;
-    gdnp_keys keys;
-    GDN_TRY(gdnp_keys_create(&keys, s->length, q->shape[2], err));
-    double *values = malloc((size_t)(s->length * v->shape[2]) * sizeof *values + 1);
-    gdn_status status =
-        values ? GDN_OK
-               : gdn_error_set(err, GDN_ERR_OOM, "no memory for one head's values");
+    GDN_TRY(gdnp_workspace_resize(w, s->length, q->shape[2], s->length * v->shape[2], err));
+    const gdnp_keys keys = w->keys;
     load_operand(keys.q, q, s, h);
     load_operand(keys.k, gdn_call_tensor(call, "k"), s, h);
-    gdnp_keys_normalise(&keys, call->conventions,
+    gdnp_keys_normalise(&w->keys, call->conventions,
                         gdn_call_scalar(call, "use_qk_l2norm", 1) != 0, NULL, NULL);
-    for (int64_t j = 0; status == GDN_OK && j < r; j++) {
+    for (int64_t j = 0; j < r; j++) {
         const int64_t hv = gdnp_value_head(call->conventions, h, j, key_heads, r);
-        load_operand(values, v, s, hv);
+        load_operand(w->values, v, s, hv);
         load_gates(call, s, hv, keys.tokens);
         const gdnp_head head = {
             .conventions = call->conventions,
             .sequence = s,
             .keys = &keys,
-            .v = values,
+            .v = w->values,
             .v_dim = v->shape[2],
             .head = hv,
             .state = gdn_call_tensor(call, "ssm_state"),
@@ -377,11 +380,9 @@ static gdn_status run_key_head(const gdn_call *call, const gdnp_sequence *s, int
             .state_out = state_out,
             .out = out,
         };
-        status = gdnp_head_run(&head, err);
+        GDN_TRY(gdnp_head_run(&head, err));
     }
-    free(values);
-    gdnp_keys_destroy(&keys);
-    return status;
+    return GDN_OK;
 }
 
 gdn_status gdn_reference_delta_rule(const gdn_call *call, gdn_output *outputs,
@@ -396,14 +397,19 @@ gdn_status gdn_reference_delta_rule(const gdn_call *call, gdn_output *outputs,
         gdn_call_tensor(call, "num_accepted_tokens"), err);
     if (status == GDN_OK) {
         gdnp_batch_mark(&batch, call->conventions, out, NULL, state_out);
-#pragma omp parallel for schedule(dynamic)
-        for (int64_t i = 0; i < batch.count * key_heads; i++) {
-            gdn_error local = {0};
-            if (run_key_head(call, &batch.sequences[i / key_heads], i % key_heads,
-                             state_out, out, &local) != GDN_OK) {
+#pragma omp parallel
+        {
+            gdnp_workspace w = {0};
+#pragma omp for schedule(dynamic)
+            for (int64_t i = 0; i < batch.count * key_heads; i++) {
+                gdn_error local = {0};
+                if (run_key_head(call, &batch.sequences[i / key_heads], i % key_heads,
+                                 state_out, out, &w, &local) != GDN_OK) {
 #pragma omp critical(gdn_reference_error)
-                status = gdn_error_set(err, local.status, "%s", local.message);
+                    status = gdn_error_set(err, local.status, "%s", local.message);
+                }
             }
+            gdnp_workspace_destroy(&w);
         }
     }
     gdnp_batch_destroy(&batch);

@@ -5,7 +5,6 @@
  * (contract vllm_xpu sections 2 and 3). */
 #include "ops.h"
 
-#include <stdlib.h>
 
 /* Sizes and the tensors that every task reads; symbols as in the contract. */
 typedef struct attention {
@@ -141,46 +140,34 @@ static gdn_status run_value_head(const attention *a, const gdnp_sequence *s, int
 /* Everything that hangs on one key head of one sequence: its q and k channels and the r
  * value heads that read them. Tasks share no channel, head or slot. */
 static gdn_status run_key_head(const attention *a, const gdnp_sequence *s, int64_t h,
-                               gdn_error *err) {
+                               gdnp_workspace *w, gdn_error *err) {
     const bool limits =
         (a->core && a->core->limit) || (a->ssm_state && a->ssm_state->limit);
-    const size_t k_count = (size_t)(s->length * a->k_dim);
-    const size_t v_count = (size_t)(s->length * a->v_dim);
-    gdnp_keys keys;
-    GDN_TRY(gdnp_keys_create(&keys, s->length, a->k_dim, err));
-    double *memory = malloc((2 * k_count + 2 * v_count + 1) * sizeof *memory);
-    gdn_status status =
-        memory ? GDN_OK : gdn_error_set(err, GDN_ERR_OOM, "no memory for one key head");
-    if (status == GDN_OK) {
-        double *k_error = limits ? memory : NULL;
-        double *q_error = limits ? memory + k_count : NULL;
-        double *v = memory + 2 * k_count;
-        double *v_error = limits ? v + v_count : NULL;
-        status =
-            convolve(a, s, q_column(a, h), h * a->k_dim, a->k_dim, keys.q, q_error, err);
-        if (status == GDN_OK) {
-            status = convolve(a, s, k_column(a, h), (a->key_heads + h) * a->k_dim, a->k_dim,
-                              keys.k, k_error, err);
-        }
-        if (a->conventions->slip == GDN_SLIP_QK_SWAPPED) {
-            double *swapped = keys.k;
-            keys.k = keys.q;
-            keys.q = swapped;
-        }
-        if (status == GDN_OK) {
-            gdnp_keys_normalise(&keys, a->conventions, true, k_error, q_error);
-        }
-        for (int64_t j = 0; status == GDN_OK && j < a->r; j++) {
-            const int64_t hv = gdnp_value_head(a->conventions, h, j, a->key_heads, a->r);
-            if (a->z) {
-                copy_z(a, s, hv, v);
-            }
-            status = run_value_head(a, s, hv, &keys, v, v_error, err);
-        }
+    const int64_t k_count = s->length * a->k_dim;
+    const int64_t v_count = s->length * a->v_dim;
+    GDN_TRY(gdnp_workspace_resize(w, s->length, a->k_dim, 2 * k_count + 2 * v_count, err));
+    const gdnp_keys *keys = &w->keys;
+    double *k_error = limits ? w->values : NULL;
+    double *q_error = limits ? w->values + k_count : NULL;
+    double *v = w->values + 2 * k_count;
+    double *v_error = limits ? v + v_count : NULL;
+    GDN_TRY(convolve(a, s, q_column(a, h), h * a->k_dim, a->k_dim, keys->q, q_error, err));
+    GDN_TRY(convolve(a, s, k_column(a, h), (a->key_heads + h) * a->k_dim, a->k_dim, keys->k,
+                     k_error, err));
+    if (a->conventions->slip == GDN_SLIP_QK_SWAPPED) {
+        double *swapped = w->keys.k;
+        w->keys.k = w->keys.q;
+        w->keys.q = swapped;
     }
-    free(memory);
-    gdnp_keys_destroy(&keys);
-    return status;
+    gdnp_keys_normalise(&w->keys, a->conventions, true, k_error, q_error);
+    for (int64_t j = 0; j < a->r; j++) {
+        const int64_t hv = gdnp_value_head(a->conventions, h, j, a->key_heads, a->r);
+        if (a->z) {
+            copy_z(a, s, hv, v);
+        }
+        GDN_TRY(run_value_head(a, s, hv, keys, v, v_error, err));
+    }
+    return GDN_OK;
 }
 
 static gdn_status add_groups(attention *a, gdn_error *err) {
@@ -226,14 +213,19 @@ gdn_status gdn_reference_attention(const gdn_call *call, gdn_output *outputs,
     if (status == GDN_OK) {
         gdnp_batch_mark(&a.batch, a.conventions, a.core, a.conv_state, a.ssm_state);
         gdnp_batch_mark(&a.batch, a.conventions, a.z, NULL, NULL);
-#pragma omp parallel for schedule(dynamic)
-        for (int64_t i = 0; i < a.batch.count * a.key_heads; i++) {
-            gdn_error local = {0};
-            if (run_key_head(&a, &a.batch.sequences[i / a.key_heads], i % a.key_heads,
-                             &local) != GDN_OK) {
+#pragma omp parallel
+        {
+            gdnp_workspace w = {0};
+#pragma omp for schedule(dynamic)
+            for (int64_t i = 0; i < a.batch.count * a.key_heads; i++) {
+                gdn_error local = {0};
+                if (run_key_head(&a, &a.batch.sequences[i / a.key_heads], i % a.key_heads,
+                                 &w, &local) != GDN_OK) {
 #pragma omp critical(gdn_reference_error)
-                status = gdn_error_set(err, local.status, "%s", local.message);
+                    status = gdn_error_set(err, local.status, "%s", local.message);
+                }
             }
+            gdnp_workspace_destroy(&w);
         }
     }
     gdnp_batch_destroy(&a.batch);

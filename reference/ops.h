@@ -107,8 +107,20 @@ typedef struct gdnp_keys {
     gdnp_token *tokens;
 } gdnp_keys;
 
-gdn_status gdnp_keys_create(gdnp_keys *keys, int64_t length, int64_t k_dim, gdn_error *err);
-void gdnp_keys_destroy(gdnp_keys *keys);
+/* What a thread works in, one key head after the other; kept between them, since memory
+ * that goes back to the system comes again zeroed page by page. */
+typedef struct gdnp_workspace {
+    gdnp_keys keys;
+    double *values; /* as many as were asked for */
+    void *memory;   /* of all of them */
+    size_t bytes;
+} gdnp_workspace;
+
+/* Makes room, uninitialised, for the keys of `length` tokens and for `values`. The workspace
+ * is zeroed before its first use; the caller destroys it in any case. */
+gdn_status gdnp_workspace_resize(gdnp_workspace *w, int64_t length, int64_t k_dim,
+                                 int64_t values, gdn_error *err);
+void gdnp_workspace_destroy(gdnp_workspace *w);
 
 /* Normalises what was loaded into keys->k and keys->q, in place; `k_error` and `q_error`
  * (NULL: exact inputs) are element errors of the same shape. */

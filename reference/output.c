@@ -6,6 +6,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 gdn_output *gdnp_output(const gdn_call *call, gdn_output *outputs, const char *name) {
@@ -23,10 +24,16 @@ void gdnp_mark_row(gdn_output *output, int64_t row) {
     }
 }
 
-/* Limits are kept in fp32; rounding them up keeps them bounds. */
-static float round_up(double x) {
+/* Limits are kept in fp32; rounding them up keeps them bounds. They are not negative, so
+ * the next fp32 number has the next bits. */
+static inline float round_up(double x) {
     const float f = (float)x;
-    return (double)f >= x || isnan(x) ? f : nextafterf(f, INFINITY);
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    bits += (double)f < x;
+    float up;
+    memcpy(&up, &bits, sizeof up);
+    return up;
 }
 
 void gdnp_store_bounded(gdn_output *output, int64_t at, int64_t stride, int64_t flat,
@@ -41,9 +48,10 @@ void gdnp_store_bounded(gdn_output *output, int64_t at, int64_t stride, int64_t 
      * flushed with it. */
     const double under = gdn_dtype_underflow(storage);
     const double eta = storage == GDN_FP16 ? under : fmax(under, tiny);
+    float *limit = output->limit + flat;
     for (int64_t i = 0; i < count; i++) {
         const double rounding = unit * (fabs(values[i]) + errors[i]);
-        output->limit[flat + i] = round_up(errors[i] + rounding + eta);
+        limit[i] = round_up(errors[i] + rounding + eta);
     }
 }
 
