@@ -18,7 +18,7 @@
 
 /* Registers of rows in a block. Two are enough: the 8 operations of a step (14 with the
  * bound) take two fma pipes as long as one takes to deliver (4 cycles), so no sum waits for
- * itself. And more would not fit the 16 registers of AVX2 together with the bound's sums. */
+ * itself. More would not fit the 16 registers of AVX2 together with the bound's sums. */
 #define REGISTERS 2
 #define LANES     (REGISTERS * GDN_LANE_WIDTH)
 

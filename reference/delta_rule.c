@@ -13,6 +13,12 @@
  * that stores the state every chunk widens its bound at the same places. */
 #define CHUNK 64
 
+/* Tokens between the prefetch of an operand's row and its use. */
+#define PREFETCH 16
+
+/* Tokens whose sums of squares run side by side: each has to wait for itself. */
+#define ABREAST 8
+
 gdn_status gdnp_workspace_resize(gdnp_workspace *w, int64_t length, int64_t k_dim,
                                  int64_t values, gdn_error *err) {
     const size_t keys = (size_t)(length * k_dim) * sizeof(double);
@@ -52,13 +58,31 @@ static double sum_of_squares(const double *x, int64_t count) {
     return sum;
 }
 
-/* x = scale * x / sqrt(sum x^2 + eps), or scale * x. Returns the 2-norm of the result and
- * the bound on a backend's error in it: the element errors shrink with the norm (x -> x/|x|
- * has derivative at most 1/|x|); the sum's K roundings count half under the root. */
-static double scale_row(double *x, int64_t count, const gdn_conventions *conventions,
-                        bool l2norm, double scale, const double *errors, double *error) {
+/* The same for `rows` rows of `count`, at most ABREAST. */
+static void sums_of_squares(const double *x, int64_t rows, int64_t count, double *sums) {
+    if (rows < ABREAST) {
+        for (int64_t r = 0; r < rows; r++) {
+            sums[r] = sum_of_squares(x + r * count, count);
+        }
+        return;
+    }
+    double sum[ABREAST] = {0.0};
+    for (int64_t i = 0; i < count; i++) {
+        for (int64_t r = 0; r < ABREAST; r++) {
+            sum[r] += x[r * count + i] * x[r * count + i];
+        }
+    }
+    memcpy(sums, sum, sizeof sum);
+}
+
+/* x = scale * x / sqrt(sum + eps) with sum = sum x^2, or scale * x. Returns the 2-norm of
+ * the result and the bound on a backend's error in it: the element errors shrink with the
+ * norm (x -> x/|x| has derivative at most 1/|x|); the sum's K roundings count half under
+ * the root. */
+static double scale_row(double *x, double sum, int64_t count,
+                        const gdn_conventions *conventions, bool l2norm, double scale,
+                        const double *errors, double *error) {
     const double unit = gdnp_arithmetic_of(conventions).unit;
-    const double sum = sum_of_squares(x, count);
     const double seen =
         conventions->slip == GDN_SLIP_L2NORM_MEAN ? sum / (double)count : sum;
     const double root = l2norm ? sqrt(seen + conventions->l2norm_eps) : 1.0;
@@ -84,12 +108,19 @@ void gdnp_keys_normalise(gdnp_keys *keys, const gdn_conventions *conventions, bo
     const double q_scale = conventions->slip == GDN_SLIP_Q_UNSCALED ? 1.0 : scale;
     const double k_scale = conventions->slip == GDN_SLIP_K_SCALED ? scale : 1.0;
     l2norm = l2norm && conventions->slip != GDN_SLIP_L2NORM_MISSING;
+    double kk[ABREAST], qq[ABREAST];
     for (int64_t t = 0; t < keys->length; t++) {
+        if (t % ABREAST == 0) {
+            const int64_t left = keys->length - t;
+            const int64_t rows = left < ABREAST ? left : ABREAST;
+            sums_of_squares(keys->k + t * n, rows, n, kk);
+            sums_of_squares(keys->q + t * n, rows, n, qq);
+        }
         gdnp_token *token = &keys->tokens[t];
-        token->k_norm = scale_row(keys->k + t * n, n, conventions, l2norm, k_scale,
-                                  k_error ? k_error + t * n : NULL, &token->k_error);
-        token->q_norm = scale_row(keys->q + t * n, n, conventions, l2norm, q_scale,
-                                  q_error ? q_error + t * n : NULL, &token->q_error);
+        token->k_norm = scale_row(keys->k + t * n, kk[t % ABREAST], n, conventions, l2norm,
+                                  1.0, k_error ? k_error + t * n : NULL, &token->k_error);
+        token->q_norm = scale_row(keys->q + t * n, qq[t % ABREAST], n, conventions, l2norm,
+                                  scale, q_error ? q_error + t * n : NULL, &token->q_error);
     }
 }
 
@@ -324,11 +355,25 @@ gdn_status gdnp_head_run(const gdnp_head *head, gdn_error *err) {
     return GDN_OK;
 }
 
+/* A row of one head lies on a page of its own, where no hardware prefetcher follows. */
+static void prefetch_row(const gdn_tensor *tensor, int64_t row, int64_t head) {
+    const size_t size = gdn_dtype_size(tensor->dtype);
+    const int64_t at = row * tensor->stride[0] + head * tensor->stride[1];
+    const char *data = (const char *)tensor->data + (size_t)at * size;
+    const size_t bytes = (size_t)(tensor->shape[2] * tensor->stride[2]) * size;
+    for (size_t i = 0; i < bytes; i += 64) {
+        __builtin_prefetch(data + i);
+    }
+}
+
 /* Loads a [rows, heads, dim] operand of one head for the tokens of a sequence. */
 static void load_operand(double *out, const gdn_tensor *tensor, const gdnp_sequence *s,
                          int64_t head) {
     const int64_t dim = tensor->shape[2];
     for (int64_t t = 0; t < s->length; t++) {
+        if (t + PREFETCH < s->length) {
+            prefetch_row(tensor, s->rows[t + PREFETCH], head);
+        }
         gdn_load_run(out + t * dim, tensor->data, tensor->dtype,
                      s->rows[t] * tensor->stride[0] + head * tensor->stride[1],
                      tensor->stride[2], dim);
