@@ -113,6 +113,28 @@ static void store_state(const gdnp_conv *conv, int64_t taps, const double *histo
     }
 }
 
+/* Sums of one token, oldest tap first, then the bias; and sum |w||x| + |bias| unless `reach`
+ * is NULL. Products of storage values are exact in FP64, so an addition is an fma. */
+static void add_taps(const gdnp_conv *conv, const double *window, const double *weight,
+                     const double *bias, int64_t taps, int64_t token, double *sum,
+                     double *reach) {
+    const int64_t n = conv->channels;
+    memset(sum, 0, (size_t)n * sizeof *sum);
+    if (reach) {
+        memset(reach, 0, (size_t)n * sizeof *reach);
+    }
+    for (int64_t i = 0; i <= taps; i++) {
+        const double *x = window + (token + i) % taps * n;
+        const double *w = weight + i * n;
+        for (int64_t c = 0; c < n; c++) {
+            sum[c] += i < taps ? w[c] * x[c] : bias[c];
+        }
+        for (int64_t c = 0; reach && c < n; c++) {
+            reach[c] += fabs(i < taps ? w[c] * x[c] : bias[c]);
+        }
+    }
+}
+
 gdn_status gdnp_conv_run(const gdnp_conv *conv, gdn_error *err) {
     const gdnp_sequence *s = conv->sequence;
     const int64_t n = conv->channels;
@@ -150,20 +172,7 @@ gdn_status gdnp_conv_run(const gdnp_conv *conv, gdn_error *err) {
         gdnp_gamma((double)taps + 1.0, gdnp_arithmetic_of(conv->conventions).unit);
     for (int64_t t = 0; t < s->length; t++) {
         load_input(conv, taps, history, taps - 1 + t, window + (taps - 1 + t) % taps * n);
-        memset(sum, 0, (size_t)(2 * n) * sizeof *sum);
-        for (int64_t i = 0; i < taps; i++) {
-            const double *x = window + (t + i) % taps * n;
-            const double *w = weight + i * n;
-            for (int64_t c = 0; c < n; c++) {
-                /* Products of storage values are exact in FP64, so this is an fma. */
-                sum[c] += w[c] * x[c];
-                reach[c] += fabs(w[c] * x[c]);
-            }
-        }
-        for (int64_t c = 0; c < n; c++) {
-            sum[c] += bias[c];
-            reach[c] += fabs(bias[c]);
-        }
+        add_taps(conv, window, weight, bias, taps, t, sum, conv->y_error ? reach : NULL);
         finish_token(conv, conv->x->dtype, gamma, sum, reach, conv->y + t * n,
                      conv->y_error ? conv->y_error + t * n : NULL);
     }
