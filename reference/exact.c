@@ -20,6 +20,7 @@
 #include <math.h>
 #include <mpfr.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -64,6 +65,7 @@ static struct {
 } tables;
 
 static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
+static atomic_bool tables_filled;
 
 /* The exact value lies within `err` of hi + lo. */
 typedef struct near_value {
@@ -141,6 +143,14 @@ static void fill_tables(void) {
     mpfr_clear(value);
     mpfr_clear(reciprocal);
     mpfr_free_cache2(MPFR_FREE_LOCAL_CACHE);
+    atomic_store_explicit(&tables_filled, true, memory_order_release);
+}
+
+/* pthread_once alone would cost a tenth of an exp: a call, and registers saved around it. */
+static inline void need_tables(void) {
+    if (!atomic_load_explicit(&tables_filled, memory_order_acquire)) {
+        pthread_once(&tables_once, fill_tables);
+    }
 }
 
 /* All FP64 numbers and the midpoints between them have 54 bits. MPFR rounds to so many
@@ -189,7 +199,7 @@ static inline bool is_decided(near_value value, double *rounded) {
  * 2^-73 each at most, everything else (r, Taylor remainder r^7/5040, T2) by 2^-77 together;
  * expm1 adds one rounding and is_decided() one more: 6.1 * 2^-73 < 2^-70. */
 static inline near_value exp_near(double x, double *scale) {
-    pthread_once(&tables_once, fill_tables);
+    need_tables();
     const double shifted = x * tables.steps_per_unit + TO_INTEGER;
     const double n = shifted - TO_INTEGER;
     const uint64_t biased = bits_of(shifted) - bits_of(TO_INTEGER) + 1023 * CELLS;
@@ -314,7 +324,7 @@ static inline near_value log_near(double base, double rest, double z) {
  *   log x = (k*ln2_hi - log(c)_hi) + (k*ln2_lo - log(c)_lo) + log(1 + z) + x_low/x
  */
 static inline near_value log_reduced(double x, double x_low, int exponent) {
-    pthread_once(&tables_once, fill_tables);
+    need_tables();
     const uint64_t bits = bits_of(x);
     const uint64_t shifted = bits + (ONE_BITS - LOG_START_BITS);
     const int k = (int)(shifted >> 52) - 1023;
