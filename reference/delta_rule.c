@@ -117,10 +117,12 @@ void gdnp_keys_normalise(gdnp_keys *keys, const gdn_conventions *conventions, bo
             sums_of_squares(keys->q + t * n, rows, n, qq);
         }
         gdnp_token *token = &keys->tokens[t];
-        token->k_norm = scale_row(keys->k + t * n, kk[t % ABREAST], n, conventions, l2norm,
-                                  1.0, k_error ? k_error + t * n : NULL, &token->k_error);
-        token->q_norm = scale_row(keys->q + t * n, qq[t % ABREAST], n, conventions, l2norm,
-                                  scale, q_error ? q_error + t * n : NULL, &token->q_error);
+        token->k_norm =
+            scale_row(keys->k + t * n, kk[t % ABREAST], n, conventions, l2norm, k_scale,
+                      k_error ? k_error + t * n : NULL, &token->k_error);
+        token->q_norm =
+            scale_row(keys->q + t * n, qq[t % ABREAST], n, conventions, l2norm, q_scale,
+                      q_error ? q_error + t * n : NULL, &token->q_error);
     }
 }
 

@@ -286,6 +286,13 @@ static void test_wrong_goldens_are_refused(void **state) {
     end(&b);
 }
 
+/* A case that shows every slip: flags that differ, rows out of order, a bias, more tokens
+ * than a chunk, drafts. */
+static const char TELLING[] =
+    "{\"op\":\"gdn_attention\",\"profile\":\"vllm-xpu\",\"batch\":\"pre2x66+dec2+spec2x3\","
+    "\"order\":\"scattered\",\"conv_bias\":true,\"num_k_heads\":2,\"num_v_heads\":4,"
+    "\"head_k_dim\":8,\"head_v_dim\":6,\"seed\":2}";
+
 /* The shadow has none of the slips, so golden values made with one are not certified. */
 static void test_no_slip_is_certified(void **state) {
     (void)state;
@@ -299,7 +306,7 @@ static void test_no_slip_is_certified(void **state) {
         }
         for (int v = fields[i].correct; fields[i].values[v]; v++) {
             bench b = {0};
-            read_case(&b, SMALL);
+            read_case(&b, TELLING);
             gdn_error err = {0};
             require(gdn_conventions_set(&b.test.conventions, fields[i].name,
                                         fields[i].values[v], &err),
