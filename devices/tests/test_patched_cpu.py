@@ -28,6 +28,15 @@ PATCHES = {
     "conv taps in the wrong order": (
         "cpu_conv.c", "y[c] += weight[i * n + c] * x[i * n + c];",
         "y[c] += weight[i * n + c] * x[(conv->taps - i) * n + c];"),
+    "conv rows beyond the window overwritten with NaN": (
+        "cpu_conv.c", "        for (int64_t i = 0; i < taps - 1; i++) {\n            keep_row(",
+        "        for (int64_t i = taps - 1; i < state->shape[1]; i++) {\n"
+        "            memset((uint8_t *)state->data + size * (size_t)(\n"
+        "                cpu_sequence_slot(sequence, 0) * state->stride[0] +\n"
+        "                i * state->stride[1] + channels.channel * state->stride[2]),\n"
+        "                0xff, size * (size_t)channels.count);\n"
+        "        }\n"
+        "        for (int64_t i = 0; i < taps - 1; i++) {\n            keep_row("),
     "eps a thousand times too large": (
         "cpu_delta.c", "(sum[2] + sum[3]) + epsilon)", "(sum[2] + sum[3]) + 1000 * epsilon)"),
     "carried state rounded after every token": (

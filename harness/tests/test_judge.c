@@ -87,13 +87,17 @@ static int setup(void **state) {
     json_decref(json);
     for (size_t i = 0; i < b->golden.n_outputs; i++) {
         const gdn_expected *e = &b->golden.outputs[i];
+        const size_t size = gdn_dtype_size(e->tensor->dtype);
         for (int64_t row = 0; row < e->n_rows; row++) {
             const int64_t at = e->rows[row] * e->tensor->stride[0];
-            for (int64_t j = 0; j < e->row_count; j++) {
-                const int64_t flat = row * e->row_count + j;
-                gdn_store(e->tensor->data, e->tensor->dtype, at + j,
-                          e->golden ? e->golden[flat]
-                                    : gdn_load(e->bits, e->tensor->dtype, flat));
+            const int64_t flat = row * e->row_count;
+            if (e->bits) {
+                memcpy((uint8_t *)e->tensor->data + (size_t)at * size,
+                       (const uint8_t *)e->bits + (size_t)flat * size,
+                       (size_t)e->row_count * size);
+            }
+            for (int64_t k = 0; e->golden && k < e->row_count; k++) {
+                gdn_store(e->tensor->data, e->tensor->dtype, at + k, e->golden[flat + k]);
             }
         }
     }
@@ -164,6 +168,20 @@ static void test_one_flipped_bit_of_a_copy_is_found(void **state) {
     expect_failure(b, "z: 1 of");
 }
 
+static void test_nan_written_over_poison_of_a_slot_is_found(void **state) {
+    bench *b = *state;
+    const gdn_tensor *conv = gdn_arena_tensor(&b->problem.arena, "conv_state");
+    const gdn_tensor *slots =
+        gdn_arena_tensor(&b->problem.arena, "non_spec_state_indices_tensor");
+    /* The last row of a slot lies beyond the window of a sequence without drafts. */
+    const int64_t row = conv->shape[1] - 1;
+    const int64_t at =
+        gdn_tensor_offset(conv, (int64_t[]){gdn_tensor_int(slots, 0, 0), row, 0});
+    assert_int_equal(((uint16_t *)conv->data)[at], GDN_POISON_WORD);
+    ((uint16_t *)conv->data)[at] = 0xffff;
+    expect_failure(b, "conv_state: 1 of");
+}
+
 static void test_unwritten_output_is_called_poison(void **state) {
     bench *b = *state;
     const gdn_tensor *core = gdn_arena_tensor(&b->problem.arena, "core_attn_out");
@@ -209,6 +227,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_one_nan_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_flipped_bit_of_a_copy_is_found, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_nan_written_over_poison_of_a_slot_is_found,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(test_unwritten_output_is_called_poison, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_stray_writes_are_found_where_they_lie, setup,
