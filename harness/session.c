@@ -12,13 +12,10 @@
 #define OPEN_TIMEOUT  300.0
 #define CLOSE_TIMEOUT 5.0
 
-/* The smallest call of the simplest op: if a fresh worker cannot do that, or has no answer
- * to
- * it, the device is gone and not the kernel wrong. */
+/* The smallest case of an op. */
 static const char PROBE_CASE[] =
-    "{\"op\": \"gdn_gating\", \"profile\": \"vllm-xpu\", \"batch\": \"dec1\","
-    " \"num_k_heads\": 1, \"num_v_heads\": 1, \"head_k_dim\": 32, \"head_v_dim\": 32,"
-    " \"model\": \"probe\"}";
+    "{\"op\": \"%s\", \"profile\": \"vllm-xpu\", \"batch\": \"dec1\","
+    " \"num_k_heads\": 1, \"num_v_heads\": 1, \"head_k_dim\": 32, \"head_v_dim\": 32}";
 
 static double now(void) {
     struct timespec t;
@@ -33,8 +30,10 @@ static void drop_worker(gdn_session *session) {
 
 static void lose(gdn_session *session, const char *what, const gdn_worker_reply *reply) {
     session->lost = true;
-    snprintf(session->reason, sizeof session->reason, "%s: %.*s", what,
-             (int)sizeof session->reason - 64, reply->message);
+    free(session->reason);
+    if (asprintf(&session->reason, "%s: %s", what, reply->message) < 0) {
+        session->reason = NULL;
+    }
 }
 
 /* Spawns and greets a worker. GDN_OK with `reply` not OK: it did not get that far. */
@@ -50,30 +49,62 @@ static gdn_status start_worker(gdn_session *session, gdn_worker_reply *reply,
     return status;
 }
 
-static void remember_identity(gdn_session *session) {
+static gdn_status remember_identity(gdn_session *session, gdn_error *err) {
     const gdn_worker_identity *identity = gdn_worker_identify(session->worker);
-    snprintf(session->hardware, sizeof session->hardware, "%s", identity->hardware);
-    snprintf(session->driver, sizeof session->driver, "%s", identity->driver);
-    snprintf(session->build, sizeof session->build, "%s", identity->build);
+    session->hardware = strdup(identity->hardware);
+    session->driver = strdup(identity->driver);
+    session->build = strdup(identity->build);
+    if (!session->hardware || !session->driver || !session->build) {
+        gdn_session_close(session);
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for the device's names");
+    }
+    return GDN_OK;
+}
+
+/* The last line that a worker printed: of a script that failed, usually the reason. */
+static const char *last_line(const char *output, int *length) {
+    size_t end = strlen(output);
+    while (end > 0 && output[end - 1] == '\n') {
+        end--;
+    }
+    size_t start = end;
+    while (start > 0 && output[start - 1] != '\n') {
+        start--;
+    }
+    *length = end - start < 400 ? (int)(end - start) : 400;
+    return output + start;
 }
 
 gdn_status gdn_session_open(gdn_session *session, const gdn_device_spec *device,
                             const char *profiles, double timeout, gdn_error *err) {
     *session = (gdn_session){.device = device, .profiles = profiles, .timeout = timeout};
+    GDN_TRY(gdn_worker_spawn(&session->worker, device->argv, err));
     gdn_worker_reply reply;
-    GDN_TRY(start_worker(session, &reply, err));
-    if (reply.outcome == GDN_WORKER_OK) {
-        remember_identity(session);
-        return GDN_OK;
+    gdn_status status = gdn_worker_hello(session->worker, device->name, device->options,
+                                         OPEN_TIMEOUT, &reply, err);
+    if (status == GDN_OK && reply.outcome == GDN_WORKER_OK) {
+        return remember_identity(session, err);
     }
-    const bool told =
-        reply.outcome == GDN_WORKER_UNSUPPORTED || reply.outcome == GDN_WORKER_ERROR;
-    return gdn_error_set(err, told ? reply.status : GDN_ERR_DEVICE, "device %s: %s",
-                         device->text, reply.message);
+    if (status == GDN_OK) {
+        const bool told =
+            reply.outcome == GDN_WORKER_UNSUPPORTED || reply.outcome == GDN_WORKER_ERROR;
+        int length = 0;
+        const char *line = last_line(gdn_worker_output(session->worker), &length);
+        status = gdn_error_set(err, told ? reply.status : GDN_ERR_DEVICE,
+                               "device %s: %s%s%.*s", device->text, reply.message,
+                               length > 0 ? "; it printed: " : "", length, line);
+    }
+    drop_worker(session);
+    return status;
 }
 
 void gdn_session_close(gdn_session *session) {
     drop_worker(session);
+    free(session->hardware);
+    free(session->driver);
+    free(session->build);
+    free(session->reason);
+    session->hardware = session->driver = session->build = session->reason = NULL;
 }
 
 /* A fresh worker where the last one ended; failing to get one loses the device. */
@@ -90,29 +121,37 @@ static gdn_status ensure_worker(gdn_session *session, gdn_error *err) {
     return GDN_OK;
 }
 
+/* What became of one micro case on a fresh worker. */
+typedef enum probe { PROBE_ALIVE, PROBE_DECLINED, PROBE_DEAD } probe;
+
 static gdn_status probe_problem(gdn_session *session, const gdn_problem *problem,
-                                gdn_error *err) {
-    gdn_worker_reply reply;
+                                gdn_worker_reply *reply, probe *found, gdn_error *err) {
     GDN_TRY(ensure_worker(session, err));
     if (session->lost) {
         return GDN_OK;
     }
-    GDN_TRY(gdn_worker_supports(session->worker, &problem->call, session->timeout, &reply,
-                                err));
-    if (reply.outcome == GDN_WORKER_OK) {
+    GDN_TRY(
+        gdn_worker_supports(session->worker, &problem->call, session->timeout, reply, err));
+    if (reply->outcome == GDN_WORKER_OK) {
         GDN_TRY(gdn_worker_run(session->worker, &problem->call, problem->arena.fd,
-                               session->timeout, &reply, err));
-    }
-    /* Declining the op or answering an error is life enough. */
-    if (reply.outcome == GDN_WORKER_CRASH || reply.outcome == GDN_WORKER_HANG ||
-        reply.outcome == GDN_WORKER_GARBAGE) {
-        lose(session, "a micro case on a fresh worker failed too", &reply);
+                               session->timeout, reply, err));
+        /* An answered error is life enough. */
+        const bool alive =
+            reply->outcome == GDN_WORKER_OK || reply->outcome == GDN_WORKER_ERROR;
+        *found = alive ? PROBE_ALIVE : PROBE_DEAD;
+    } else {
+        const bool answered =
+            reply->outcome == GDN_WORKER_UNSUPPORTED || reply->outcome == GDN_WORKER_ERROR;
+        *found = answered ? PROBE_DECLINED : PROBE_DEAD;
     }
     return GDN_OK;
 }
 
-static gdn_status probe_device(gdn_session *session, gdn_error *err) {
-    json_t *json = json_loads(PROBE_CASE, 0, NULL);
+static gdn_status probe_op(gdn_session *session, gdn_op op, gdn_worker_reply *reply,
+                           probe *found, gdn_error *err) {
+    char text[sizeof PROBE_CASE + 32];
+    snprintf(text, sizeof text, PROBE_CASE, gdn_op_get(op)->name);
+    json_t *json = json_loads(text, 0, NULL);
     gdn_case test = {0};
     gdn_problem problem = {0};
     gdn_status status = gdn_case_from_json(&test, json, session->profiles, err);
@@ -120,7 +159,7 @@ static gdn_status probe_device(gdn_session *session, gdn_error *err) {
         status = gdn_problem_create(&problem, &test, err);
     }
     if (status == GDN_OK) {
-        status = probe_problem(session, &problem, err);
+        status = probe_problem(session, &problem, reply, found, err);
         gdn_problem_destroy(&problem);
     }
     gdn_case_destroy(&test);
@@ -128,8 +167,35 @@ static gdn_status probe_device(gdn_session *session, gdn_error *err) {
     return status;
 }
 
+/* After op `died`: the first micro case of another op that comes through clears the device. If
+ * none does, its own op has the last word, for devices that have no other. */
+static gdn_status probe_device(gdn_session *session, gdn_op died, gdn_error *err) {
+    gdn_worker_reply reply = {0};
+    gdn_worker_reply dead = {0};
+    size_t tried = 0;
+    for (int i = 1; i <= GDN_OP_COUNT && !session->lost; i++) {
+        const gdn_op op = (gdn_op)(((int)died + i) % GDN_OP_COUNT);
+        if (op == died && tried > 0) {
+            break;
+        }
+        probe found = PROBE_DECLINED;
+        GDN_TRY(probe_op(session, op, &reply, &found, err));
+        if (found == PROBE_ALIVE) {
+            return GDN_OK;
+        }
+        if (found == PROBE_DEAD) {
+            tried++;
+            dead = reply;
+        }
+    }
+    if (!session->lost && tried > 0) {
+        lose(session, "micro cases on fresh workers failed too", &dead);
+    }
+    return GDN_OK;
+}
+
 /* Turns an outcome that is not OK into a verdict, and looks after the device. */
-static gdn_status settle(gdn_session *session, const gdn_worker_reply *reply,
+static gdn_status settle(gdn_session *session, gdn_op op, const gdn_worker_reply *reply,
                          gdn_case_result *result, gdn_error *err) {
     const char *output = session->worker ? gdn_worker_output(session->worker) : "";
     if (*output != '\0') {
@@ -160,7 +226,7 @@ static gdn_status settle(gdn_session *session, const gdn_worker_reply *reply,
         lose(session, "the worker could not be killed", reply);
         return GDN_OK;
     }
-    return probe_device(session, err);
+    return probe_device(session, op, err);
 }
 
 gdn_status gdn_session_supports(gdn_session *session, const gdn_problem *problem,
@@ -182,7 +248,7 @@ gdn_status gdn_session_supports(gdn_session *session, const gdn_problem *problem
         }
     }
     *supported = reply.outcome == GDN_WORKER_OK;
-    return *supported ? GDN_OK : settle(session, &reply, result, err);
+    return *supported ? GDN_OK : settle(session, problem->call.op, &reply, result, err);
 }
 
 gdn_status gdn_session_run(gdn_session *session, const gdn_problem *problem, bool *ran,
@@ -194,5 +260,5 @@ gdn_status gdn_session_run(gdn_session *session, const gdn_problem *problem, boo
     result->device_seconds = now() - start;
     result->kernel_seconds = reply.seconds;
     *ran = reply.outcome == GDN_WORKER_OK;
-    return settle(session, &reply, result, err);
+    return settle(session, problem->call.op, &reply, result, err);
 }

@@ -18,9 +18,9 @@ typedef struct gdn_session {
     const char *profiles;          ///< folder, borrowed
     double timeout;                ///< seconds a case
     gdn_worker *worker;            ///< NULL: none alive
-    char hardware[256], driver[256], build[256];
+    char *hardware, *driver, *build;
     bool lost;
-    char reason[1024]; ///< why the device is absent or lost
+    char *reason; ///< why it is lost
 } gdn_session;
 
 /// Starts the first worker and opens the device. GDN_ERR_UNSUPPORTED: the hardware or
@@ -40,9 +40,9 @@ GDN_NODISCARD gdn_status gdn_session_supports(gdn_session *session,
                                               gdn_case_result *result, gdn_error *err);
 
 /// Runs the problem. `*ran`: the outputs are in the arena, to be judged; otherwise the
-/// verdict (fail, crash, hang) and its message are in `result`. After a crash or a hang a
-/// micro case that every device must manage probes a fresh worker; if that fails too,
-/// session->lost.
+/// verdict (fail, crash, hang) and its message are in `result`. After a crash or a hang
+/// micro cases of the other ops probe fresh workers; if none that the device takes comes
+/// through, session->lost: a lost device is not a failed kernel.
 GDN_NODISCARD gdn_status gdn_session_run(gdn_session *session, const gdn_problem *problem,
                                          bool *ran, gdn_case_result *result,
                                          gdn_error *err);
