@@ -4,7 +4,6 @@
 #include "device_spec.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,30 +20,56 @@ static int is_library(const struct dirent *entry) {
            strcmp(entry->d_name + length - strlen(LIBRARY_SUFFIX), LIBRARY_SUFFIX) == 0;
 }
 
-gdn_status gdn_device_names(gdn_names *names, const gdn_paths *paths, gdn_error *err) {
-    *names = (gdn_names){0};
+/* Appends the device names of one folder; a folder that is not there has none. */
+static gdn_status add_folder(gdn_names *names, const char *folder, gdn_error *err) {
     struct dirent **entries = NULL;
-    const int n = scandir(paths->programs, &entries, is_library, alphasort);
-    if (n < 0) {
-        return gdn_error_set(err, GDN_ERR_IO, "%s: %s", paths->programs, strerror(errno));
+    const int n = scandir(folder, &entries, is_library, alphasort);
+    if (n <= 0) {
+        free(entries);
+        return GDN_OK;
     }
-    names->items = calloc((size_t)n + 1, sizeof *names->items);
-    bool complete = names->items != NULL;
+    char **items = realloc(names->items, (names->count + (size_t)n + 1) * sizeof *items);
+    bool complete = items != NULL;
+    names->items = items ? items : names->items;
     for (int i = 0; i < n; i++) {
         if (complete) {
             const char *stem = entries[i]->d_name + strlen(LIBRARY_PREFIX);
-            names->items[names->count] =
-                strndup(stem, strlen(stem) - strlen(LIBRARY_SUFFIX));
-            complete = names->items[names->count++] != NULL;
+            char *name = strndup(stem, strlen(stem) - strlen(LIBRARY_SUFFIX));
+            complete = name != NULL;
+            items[names->count] = name;
+            names->count += complete;
+            items[names->count] = NULL;
         }
         free(entries[i]);
     }
     free(entries);
-    if (!complete) {
-        gdn_names_destroy(names);
-        return gdn_error_set(err, GDN_ERR_OOM, "no memory for device names");
+    return complete ? GDN_OK
+                    : gdn_error_set(err, GDN_ERR_OOM, "no memory for device names");
+}
+
+/* The folders in which gdn-worker looks too. */
+gdn_status gdn_device_names(gdn_names *names, const gdn_paths *paths, gdn_error *err) {
+    *names = (gdn_names){.items = calloc(1, sizeof *names->items)};
+    const char *list = getenv("GDN_DEVICE_PATH");
+    char *folders = NULL;
+    const int n = list && *list ? asprintf(&folders, "%s", list)
+                                : asprintf(&folders, "%s:%s/../lib/gdn-conform",
+                                           paths->programs, paths->programs);
+    gdn_status status = names->items && n >= 0
+                            ? GDN_OK
+                            : gdn_error_set(err, GDN_ERR_OOM, "no memory for device names");
+    char *rest = n >= 0 ? folders : NULL;
+    char *folder;
+    while (status == GDN_OK && (folder = strsep(&rest, ":")) != NULL) {
+        status = add_folder(names, folder, err);
     }
-    return GDN_OK;
+    if (n >= 0) {
+        free(folders);
+    }
+    if (status != GDN_OK) {
+        gdn_names_destroy(names);
+    }
+    return status;
 }
 
 static gdn_status check_name(const char *name, const gdn_paths *paths, gdn_error *err) {
@@ -77,7 +102,8 @@ gdn_status gdn_device_spec_parse(gdn_device_spec *spec, const char *text,
     }
     gdn_status status = GDN_OK;
     if (strcmp(spec->name, "bridge") == 0) {
-        spec->shell = strncmp(spec->options, BRIDGE_EXEC, strlen(BRIDGE_EXEC)) == 0;
+        spec->shell = strncmp(spec->options, BRIDGE_EXEC, strlen(BRIDGE_EXEC)) == 0 &&
+                      spec->options[strlen(BRIDGE_EXEC)] != '\0';
         if (!spec->shell) {
             status = gdn_error_set(err, GDN_ERR_ARG,
                                    "bridge: expected exec=COMMAND but found \"%s\"",

@@ -27,7 +27,8 @@ GDN_NODISCARD gdn_status gdn_device_spec_parse(gdn_device_spec *spec, const char
 /// Accepts a zeroed spec.
 void gdn_device_spec_destroy(gdn_device_spec *spec);
 
-/// Names of the device libraries beside the program. If GDN_OK is returned the caller
+/// Names of the device libraries in $GDN_DEVICE_PATH, else beside the program and in
+/// ../lib/gdn-conform. If GDN_OK is returned the caller
 /// destroys the names.
 GDN_NODISCARD gdn_status gdn_device_names(gdn_names *names, const gdn_paths *paths,
                                           gdn_error *err);

@@ -17,20 +17,48 @@ static bool is_planned(const gdn_case_plan *plan, const char *id) {
     return false;
 }
 
-/* The file of a suite: demanded of a folder that the user named, taken where it exists from
- * the program's own. */
-static gdn_status open_vectors(gdn_case_plan *plan, size_t index, const char *folder,
-                               const gdn_paths *paths, gdn_error *err) {
-    const char *name = plan->suites[index].name;
-    if (!folder) {
-        char path[PATH_MAX + 64];
-        snprintf(path, sizeof path, "%s/%s.h5", paths->vectors, name);
-        if (access(path, F_OK) != 0) {
-            return GDN_OK;
-        }
-        folder = paths->vectors;
+static gdn_status open_reader(gdn_case_plan *plan, const char *folder, const char *suite,
+                              gdn_error *err) {
+    gdn_vector_reader **readers =
+        realloc(plan->readers, (plan->n_readers + 1) * sizeof(gdn_vector_reader *));
+    if (!readers) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for vector files");
     }
-    return gdn_vector_reader_open(&plan->readers[index], folder, name, err);
+    plan->readers = readers;
+    GDN_TRY(gdn_vector_reader_open(&readers[plan->n_readers], folder, suite, err));
+    plan->n_readers++;
+    return GDN_OK;
+}
+
+/* Every file that came with the program: a suite may be a union of others. */
+static gdn_status open_own_vectors(gdn_case_plan *plan, const gdn_paths *paths,
+                                   gdn_error *err) {
+    static const char MANIFEST[] = ".manifest";
+    if (access(paths->vectors, F_OK) != 0) {
+        return GDN_OK;
+    }
+    gdn_names names;
+    GDN_TRY(gdn_names_list(&names, paths->vectors, err));
+    gdn_status status = GDN_OK;
+    for (size_t i = 0; status == GDN_OK && i < names.count; i++) {
+        const size_t length = strlen(names.items[i]);
+        if (length > strlen(MANIFEST) &&
+            strcmp(names.items[i] + length - strlen(MANIFEST), MANIFEST) == 0) {
+            names.items[i][length - strlen(MANIFEST)] = '\0';
+            status = open_reader(plan, paths->vectors, names.items[i], err);
+        }
+    }
+    gdn_names_destroy(&names);
+    return status;
+}
+
+static gdn_vector_reader *find_reader(const gdn_case_plan *plan, const char *id) {
+    for (size_t i = 0; i < plan->n_readers; i++) {
+        if (gdn_vector_reader_has(plan->readers[i], id)) {
+            return plan->readers[i];
+        }
+    }
+    return NULL;
 }
 
 static gdn_status select_cases(gdn_case_plan *plan, size_t index, const char *glob,
@@ -47,11 +75,10 @@ static gdn_status select_cases(gdn_case_plan *plan, size_t index, const char *gl
         if ((glob && fnmatch(glob, test->id, 0) != 0) || is_planned(plan, test->id)) {
             continue;
         }
-        gdn_vector_reader *reader = plan->readers[index];
         cases[plan->n_cases++] = (gdn_planned_case){
             .test = test,
             .suite = index,
-            .reader = reader && gdn_vector_reader_has(reader, test->id) ? reader : NULL,
+            .reader = find_reader(plan, test->id),
         };
     }
     return GDN_OK;
@@ -59,11 +86,9 @@ static gdn_status select_cases(gdn_case_plan *plan, size_t index, const char *gl
 
 static gdn_status digest_manifests(gdn_case_plan *plan, gdn_error *err) {
     json_t *manifests = json_array();
-    for (size_t i = 0; i < plan->n_suites; i++) {
-        if (plan->readers[i]) {
-            json_t *manifest = json_deep_copy(gdn_vector_reader_manifest(plan->readers[i]));
-            json_array_append_new(manifests, manifest);
-        }
+    for (size_t i = 0; i < plan->n_readers; i++) {
+        json_t *manifest = json_deep_copy(gdn_vector_reader_manifest(plan->readers[i]));
+        json_array_append_new(manifests, manifest);
     }
     char *text = json_dumps(manifests, JSON_COMPACT | JSON_SORT_KEYS);
     if (text && json_array_size(manifests) > 0) {
@@ -84,17 +109,18 @@ gdn_status gdn_case_plan_create(gdn_case_plan *plan, const char *const *suites,
         count++;
     }
     plan->suites = calloc(count + 1, sizeof *plan->suites);
-    plan->readers = calloc(count + 1, sizeof(gdn_vector_reader *));
-    gdn_status status = plan->suites && plan->readers
-                            ? GDN_OK
-                            : gdn_error_set(err, GDN_ERR_OOM, "no memory for suites");
+    gdn_status status =
+        plan->suites ? GDN_OK : gdn_error_set(err, GDN_ERR_OOM, "no memory for suites");
+    if (status == GDN_OK && !vectors) {
+        status = open_own_vectors(plan, paths, err);
+    }
     while (status == GDN_OK && plan->n_suites < count) {
         const size_t i = plan->n_suites;
         status = gdn_suite_load(&plan->suites[i], paths->suites, paths->profiles, suites[i],
                                 err);
         if (status == GDN_OK) {
             plan->n_suites++;
-            status = open_vectors(plan, i, vectors, paths, err);
+            status = vectors ? open_reader(plan, vectors, suites[i], err) : GDN_OK;
         }
         if (status == GDN_OK) {
             status = select_cases(plan, i, glob, err);
@@ -114,8 +140,10 @@ gdn_status gdn_case_plan_create(gdn_case_plan *plan, const char *const *suites,
 }
 
 void gdn_case_plan_destroy(gdn_case_plan *plan) {
-    for (size_t i = 0; i < plan->n_suites; i++) {
+    for (size_t i = 0; i < plan->n_readers; i++) {
         gdn_vector_reader_close(plan->readers[i]);
+    }
+    for (size_t i = 0; i < plan->n_suites; i++) {
         gdn_suite_destroy(&plan->suites[i]);
     }
     free(plan->suites);

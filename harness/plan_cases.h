@@ -19,8 +19,9 @@ typedef struct gdn_planned_case {
 
 typedef struct gdn_case_plan {
     gdn_suite *suites;
-    gdn_vector_reader **readers; ///< one a suite, NULL where it has no file
     size_t n_suites;
+    gdn_vector_reader **readers; ///< the vector files that golden values may come from
+    size_t n_readers;
     gdn_planned_case *cases;
     size_t n_cases;
     char digest[65]; ///< over the manifests in use; "" if there is none
