@@ -20,21 +20,25 @@ static double now(void) {
 }
 
 /* One line of the event stream, on its way before anything else happens: a killed run has
- * lost no verdict, and its last line names the case that was running. */
-static void emit_event(FILE *events, json_t *event) {
-    if (events && event) {
-        json_dumpf(event, events, JSON_COMPACT);
-        fputc('\n', events);
-        fflush(events);
+ * lost no verdict, and its last line names the case that was running. Takes `event`. */
+static gdn_status emit_event(FILE *events, json_t *event, gdn_error *err) {
+    gdn_status status = GDN_OK;
+    if (events && (!event || json_dumpf(event, events, JSON_COMPACT) != 0 ||
+                   fputc('\n', events) == EOF || fflush(events) != 0)) {
+        status = gdn_error_set(err, GDN_ERR_IO, "the event stream cannot be written: %s",
+                               strerror(errno));
     }
     json_decref(event);
+    return status;
 }
 
-static void emit_verdict(FILE *events, const gdn_case_result *result) {
-    if (events) {
-        emit_event(events, json_pack("{s:s, s:o}", "event", "verdict", "case",
-                                     gdn_report_case_json(result)));
-    }
+static gdn_status emit_verdict(FILE *events, const gdn_case_result *result,
+                               gdn_error *err) {
+    return events ? emit_event(events,
+                               json_pack("{s:s, s:o}", "event", "verdict", "case",
+                                         gdn_report_case_json(result)),
+                               err)
+                  : GDN_OK;
 }
 
 static void show_progress(FILE *out, size_t done, size_t planned, const char *id) {
@@ -88,18 +92,33 @@ static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session
     return status;
 }
 
+/* Text for a POSIX shell: in single quotes, with those inside written as '\''. */
+static char *quote(const char *text) {
+    char *quoted = malloc(4 * strlen(text) + 3);
+    char *out = quoted;
+    if (!quoted) {
+        return NULL;
+    }
+    *out++ = '\'';
+    for (; *text; text++) {
+        out = *text == '\'' ? stpcpy(out, "'\\''") : (*out = *text, out + 1);
+    }
+    strcpy(out, "'");
+    return quoted;
+}
+
 static gdn_status name_result(gdn_case_result *result, const gdn_planned_case *planned,
                               const gdn_case_plan *plan, const gdn_run_options *options,
                               gdn_error *err) {
     *result = (gdn_case_result){
         .id = strdup(planned->test->id), .verdict = GDN_SKIP, .kernel_seconds = -1.0};
-    if (!result->id ||
-        asprintf(&result->replay, "gdn-conform run --device '%s' --suite %s --case '%s'",
-                 options->device, plan->suites[planned->suite].name,
-                 planned->test->id) < 0) {
-        return gdn_error_set(err, GDN_ERR_OOM, "no memory for a result");
-    }
-    return GDN_OK;
+    char *device = quote(options->device);
+    const bool named =
+        result->id && device &&
+        asprintf(&result->replay, "gdn-conform run --device %s --suite %s --case '%s'",
+                 device, plan->suites[planned->suite].name, planned->test->id) >= 0;
+    free(device);
+    return named ? GDN_OK : gdn_error_set(err, GDN_ERR_OOM, "no memory for a result");
 }
 
 static void print_result(const gdn_run_options *options, const gdn_case_result *result) {
@@ -127,15 +146,13 @@ static gdn_status run_cases(gdn_run_result *run, const gdn_case_plan *plan,
             result->message = strdup("device lost");
         } else {
             show_progress(options->progress, i, plan->n_cases, result->id);
-            emit_event(events, json_pack("{s:s, s:s, s:s}", "event", "start", "id",
-                                         result->id, "replay", result->replay));
-            const gdn_status status = run_case(planned, session, result, err);
-            if (status != GDN_OK) {
-                gdn_error_context(err, "%s", result->id);
-                return status;
-            }
+            GDN_TRY(emit_event(events,
+                               json_pack("{s:s, s:s, s:s}", "event", "start", "id",
+                                         result->id, "replay", result->replay),
+                               err));
+            GDN_TRY(run_case(planned, session, result, err));
         }
-        emit_verdict(events, result);
+        GDN_TRY(emit_verdict(events, result, err));
         print_result(options, result);
     }
     show_progress(options->progress, plan->n_cases, plan->n_cases, "");
@@ -177,28 +194,6 @@ static gdn_status describe_run(gdn_run_result *run, const gdn_case_plan *plan,
                                plan->n_cases);
 }
 
-static gdn_status run_on_device(gdn_run_result *run, const gdn_case_plan *plan,
-                                const gdn_run_options *options,
-                                const gdn_device_spec *device, const gdn_paths *paths,
-                                FILE *events, gdn_error *err) {
-    gdn_session session;
-    GDN_TRY(gdn_session_open(&session, device, paths->profiles, options->timeout, err));
-    gdn_status status = describe_run(run, plan, &session, options, err);
-    emit_event(events, json_pack("{s:s, s:s, s:s, s:I}", "event", "run", "device",
-                                 options->device, "hardware", session.hardware, "planned",
-                                 (json_int_t)plan->n_cases));
-    if (status == GDN_OK) {
-        status = run_cases(run, plan, &session, options, events, err);
-    }
-    run->device_lost = session.lost;
-    run->lost_reason = session.lost ? strdup(session.reason) : NULL;
-    gdn_session_close(&session);
-    if (status != GDN_OK) {
-        gdn_run_result_destroy(run);
-    }
-    return status;
-}
-
 static gdn_status open_events(FILE **events, const char *path, gdn_error *err) {
     *events = !path ? NULL : strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
     if (path && !*events) {
@@ -208,26 +203,77 @@ static gdn_status open_events(FILE **events, const char *path, gdn_error *err) {
     return GDN_OK;
 }
 
+/* What the harness did not get to is a skip, and what it did is kept: a report of half a run
+ * is worth more than none. */
+static void give_up(gdn_run_result *run, const gdn_case_plan *plan,
+                    const gdn_run_options *options, const gdn_error *cause) {
+    run->harness_error = strdup(cause->message);
+    if (run->n_cases > 0 && run->cases[run->n_cases - 1].verdict == GDN_SKIP) {
+        free(run->cases[run->n_cases - 1].message);
+        run->cases[run->n_cases - 1].message = strdup(cause->message);
+    }
+    while (run->n_cases < run->planned) {
+        gdn_case_result *result = &run->cases[run->n_cases];
+        if (name_result(result, &plan->cases[run->n_cases], plan, options, NULL) !=
+            GDN_OK) {
+            return;
+        }
+        result->message = strdup("the harness failed before");
+        run->n_cases++;
+    }
+}
+
+static gdn_status run_on_device(gdn_run_result *run, const gdn_case_plan *plan,
+                                const gdn_run_options *options,
+                                const gdn_device_spec *device, const gdn_paths *paths,
+                                gdn_error *err) {
+    gdn_session session;
+    FILE *events = NULL;
+    GDN_TRY(gdn_session_open(&session, device, paths->profiles, options->timeout, err));
+    gdn_status status = describe_run(run, plan, &session, options, err);
+    if (status == GDN_OK) {
+        status = open_events(&events, options->events, err);
+    }
+    if (status == GDN_OK) {
+        gdn_error cause = {0};
+        status = emit_event(events,
+                            json_pack("{s:s, s:s, s:s, s:I}", "event", "run", "device",
+                                      options->device, "hardware", session.hardware,
+                                      "planned", (json_int_t)plan->n_cases),
+                            &cause);
+        if (status == GDN_OK) {
+            status = run_cases(run, plan, &session, options, events, &cause);
+        }
+        if (status != GDN_OK) {
+            give_up(run, plan, options, &cause);
+            status = GDN_OK;
+        }
+    }
+    run->device_lost = session.lost;
+    run->lost_reason = session.lost && session.reason ? strdup(session.reason) : NULL;
+    gdn_session_close(&session);
+    if (events && events != stdout) {
+        fclose(events);
+    }
+    if (status != GDN_OK) {
+        gdn_run_result_destroy(run);
+    }
+    return status;
+}
+
 gdn_status gdn_run(gdn_run_result *run, const gdn_run_options *options,
                    const gdn_paths *paths, gdn_error *err) {
     *run = (gdn_run_result){0};
     gdn_device_spec device;
     GDN_TRY(gdn_device_spec_parse(&device, options->device, paths, err));
     gdn_case_plan plan = {0};
-    FILE *events = NULL;
     gdn_status status = gdn_case_plan_create(&plan, options->suites, options->glob,
                                              options->vectors, paths, err);
     if (status == GDN_OK) {
         status = gdn_tripwire(paths->profiles, err);
     }
     if (status == GDN_OK) {
-        status = open_events(&events, options->events, err);
-    }
-    if (status == GDN_OK) {
-        status = run_on_device(run, &plan, options, &device, paths, events, err);
-    }
-    if (events && events != stdout) {
-        fclose(events);
+        status = run_on_device(run, &plan, options, &device, paths, err);
     }
     gdn_case_plan_destroy(&plan);
     gdn_device_spec_destroy(&device);

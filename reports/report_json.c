@@ -2,6 +2,7 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 #include <errno.h>
+#include <libgen.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +72,12 @@ json_t *gdn_report_json(const gdn_run_result *run) {
     }
     json_t *cases = json_array();
     for (size_t i = 0; i < run->n_cases; i++) {
-        json_array_append_new(cases, gdn_report_case_json(&run->cases[i]));
+        /* A case that can't be written must not vanish from the report. */
+        if (json_array_append_new(cases, gdn_report_case_json(&run->cases[i])) != 0) {
+            json_decref(cases);
+            json_decref(verdicts);
+            return NULL;
+        }
     }
     return json_pack(
         "{s:i, s:{s:s, s:s}, s:{s:s, s:o, s:o, s:o, s:b, s:o}, s:s, s:o, s:o, s:I, s:o,"
@@ -85,27 +91,69 @@ json_t *gdn_report_json(const gdn_run_result *run) {
         verdicts, "exit", "code", code, "why", why, "cases", cases);
 }
 
-gdn_status gdn_report_write(const json_t *report, const char *path, gdn_error *err) {
-    char *temporary = NULL;
-    if (asprintf(&temporary, "%s.XXXXXX", path) < 0) {
+/* A report goes to a regular file by way of a temporary one beside it, so that a reader never
+ * sees half of it; to a device or a pipe directly. */
+static bool is_special(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISREG(info.st_mode);
+}
+
+gdn_status gdn_report_check_path(const char *path, gdn_error *err) {
+    struct stat info;
+    const size_t length = strlen(path);
+    if (length == 0 || path[length - 1] == '/' ||
+        (stat(path, &info) == 0 && S_ISDIR(info.st_mode))) {
+        return gdn_error_set(err, GDN_ERR_ARG, "cannot write \"%s\": it names a folder",
+                             path);
+    }
+    char *folder = strdup(path);
+    if (!folder) {
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for a file name");
     }
-    gdn_status status = GDN_OK;
+    const bool exists = access(path, F_OK) == 0;
+    const bool writable = exists ? access(path, W_OK) == 0 : true;
+    const bool room = is_special(path) || access(dirname(folder), W_OK | X_OK) == 0;
+    const int reason = errno;
+    free(folder);
+    return writable && room ? GDN_OK
+                            : gdn_error_set(err, GDN_ERR_ARG, "cannot write %s: %s", path,
+                                            strerror(reason));
+}
+
+static gdn_status write_to(const json_t *report, FILE *file, const char *path,
+                           gdn_error *err) {
+    const bool written = file && json_dumpf(report, file, JSON_INDENT(1)) == 0 &&
+                         fputc('\n', file) != EOF && fflush(file) == 0;
+    const int reason = errno;
+    const bool closed = file && fclose(file) == 0;
+    return written && closed ? GDN_OK
+                             : gdn_error_set(err, GDN_ERR_IO, "cannot write %s: %s", path,
+                                             strerror(written ? errno : reason));
+}
+
+gdn_status gdn_report_write(const json_t *report, const char *path, gdn_error *err) {
+    if (is_special(path)) {
+        return write_to(report, fopen(path, "we"), path, err);
+    }
+    char *target = realpath(path, NULL); /* what a symbolic link leads to */
+    char *temporary = NULL;
+    if (asprintf(&temporary, "%s.XXXXXX", target ? target : path) < 0) {
+        free(target);
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for a file name");
+    }
     const int fd = mkstemp(temporary);
-    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
-    if (!file) {
+    gdn_status status = write_to(report, fd < 0 ? NULL : fdopen(fd, "w"), path, err);
+    const mode_t mask = umask(0);
+    umask(mask);
+    if (status == GDN_OK && (chmod(temporary, 0666 & ~mask) != 0 ||
+                             rename(temporary, target ? target : path) != 0)) {
         status =
             gdn_error_set(err, GDN_ERR_IO, "cannot write %s: %s", path, strerror(errno));
-    } else {
-        const bool written = json_dumpf(report, file, JSON_INDENT(1)) == 0 &&
-                             fputc('\n', file) != EOF && fflush(file) == 0 &&
-                             fchmod(fd, 0644) == 0;
-        if (fclose(file) != 0 || !written || rename(temporary, path) != 0) {
-            status = gdn_error_set(err, GDN_ERR_IO, "cannot write %s: %s", path,
-                                   strerror(errno));
-            unlink(temporary);
-        }
+    }
+    if (status != GDN_OK && fd >= 0) {
+        unlink(temporary);
     }
     free(temporary);
+    free(target);
     return status;
 }

@@ -27,6 +27,10 @@ void gdn_run_tally(const gdn_run_result *run, size_t tally[GDN_VERDICT_COUNT]) {
 int gdn_run_exit_code(const gdn_run_result *run, const char **why) {
     size_t tally[GDN_VERDICT_COUNT];
     gdn_run_tally(run, tally);
+    if (run->harness_error) {
+        *why = "the harness failed";
+        return 3;
+    }
     if (run->device_lost) {
         *why = "the device was lost";
         return 4;
@@ -36,7 +40,7 @@ int gdn_run_exit_code(const gdn_run_result *run, const char **why) {
         return 3;
     }
     const size_t ran = run->n_cases - tally[GDN_SKIP] - tally[GDN_UNSUPPORTED];
-    if (run->planned == 0 || (ran == 0 && tally[GDN_UNSUPPORTED] == 0)) {
+    if (ran == 0) {
         *why = "no case ran";
         return 3;
     }
@@ -117,5 +121,6 @@ void gdn_run_result_destroy(gdn_run_result *run) {
     free(run->vectors);
     free(run->vectors_digest);
     free(run->lost_reason);
+    free(run->harness_error);
     *run = (gdn_run_result){0};
 }

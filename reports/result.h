@@ -16,7 +16,7 @@ typedef enum gdn_verdict {
     GDN_FAIL,
     GDN_XFAIL, ///< failed as the known-failures list says
     GDN_XPASS, ///< passed although the list says that it fails
-    GDN_SKIP,  ///< not reached: the device was lost before
+    GDN_SKIP,  ///< not reached: the device was lost before, or the harness failed
     GDN_UNSUPPORTED,
     GDN_CRASH,
     GDN_HANG,
@@ -82,6 +82,7 @@ typedef struct gdn_run_result {
     size_t n_cases, planned;
     bool device_lost;
     char *lost_reason;
+    char *harness_error; ///< why the harness could not go on; NULL if it could
 } gdn_run_result;
 
 /// Counts by verdict into `tally[GDN_VERDICT_COUNT]`.
@@ -107,7 +108,11 @@ json_t *gdn_report_json(const gdn_run_result *run);
 /// One case of it; also the payload of a verdict event.
 json_t *gdn_report_case_json(const gdn_case_result *result);
 
-/// Writes JSON to a temporary name beside `path` and renames it into place.
+/// GDN_ERR_ARG if a report could not be written to `path`: no folder, no permission.
+GDN_NODISCARD gdn_status gdn_report_check_path(const char *path, gdn_error *err);
+
+/// Writes JSON to a temporary name beside `path` and renames it into place; to what is no
+/// regular file directly.
 GDN_NODISCARD gdn_status gdn_report_write(const json_t *report, const char *path,
                                           gdn_error *err);
 

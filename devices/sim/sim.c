@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "gdn/deviation.h"
+#include "gdn/nearest.h"
 #include "gdn/reference.h"
 
 struct gdn_device {
@@ -36,15 +37,28 @@ static bool fault_is_known(const char *fault) {
     return false;
 }
 
+static gdn_status refuse_deviation(const char *name, gdn_error *err) {
+    size_t count;
+    const gdn_deviation *rows = gdn_deviations(&count);
+    const char **names = calloc(count + 1, sizeof *names);
+    if (!names) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for names");
+    }
+    for (size_t i = 0; i < count; i++) {
+        names[i] = rows[i].name;
+    }
+    const gdn_status status = gdn_error_unknown(err, GDN_ERR_ARG, "deviation", name, names);
+    free(names);
+    return status;
+}
+
 static gdn_status read_option(gdn_device *device, const char *option, gdn_error *err) {
     const char *value = strchr(option, '=');
     const size_t length = value ? (size_t)(value - option) : strlen(option);
     value = value ? value + 1 : "";
     if (length == strlen("deviation") && strncmp(option, "deviation", length) == 0) {
         device->deviation = gdn_deviation_find(value);
-        return device->deviation
-                   ? GDN_OK
-                   : gdn_error_set(err, GDN_ERR_ARG, "no deviation is named \"%s\"", value);
+        return device->deviation ? GDN_OK : refuse_deviation(value, err);
     }
     if (length == strlen("fault") && strncmp(option, "fault", length) == 0 &&
         fault_is_known(value)) {

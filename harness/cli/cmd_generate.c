@@ -126,14 +126,12 @@ int gdn_cmd_generate(int argc, char **argv) {
     static const struct argp ARGP = {
         .options = OPTIONS,
         .parser = parse,
-        .doc = "Makes the golden vector file and the manifest of each suite. Files appear "
-               "under "
-               "their names only when they are complete.\v"
-               "Each case that is not too large is certified against 113-bit arithmetic. "
-               "Exit: 0 "
-               "done, or equal; 1 a regenerated digest or certificate differs, or a "
-               "certificate "
-               "is refused; 2 bad usage or input.",
+        .doc =
+            "Makes the golden vector file and the manifest of each suite. Files appear "
+            "under their names only when they are complete.\v"
+            "Each case that is not too large is certified against 113-bit arithmetic.\n"
+            "Exit: 0 done, or equal; 1 a regenerated digest or certificate differs, or a "
+            "certificate is refused; 2 bad usage or input.",
     };
     arguments a = {0};
     gdn_cli_parse(&ARGP, argc, argv, &a);
@@ -145,26 +143,28 @@ int gdn_cmd_generate(int argc, char **argv) {
     if (!a.folder) {
         a.folder = paths.vectors;
     }
+    /* All suites are read before anything is written. */
     gdn_error err = {0};
-    if (!a.check && mkdir(a.folder, 0777) != 0 && errno != EEXIST) {
-        gdn_error_set(&err, GDN_ERR_ARG, "--output: cannot make %s: %s", a.folder,
-                      strerror(errno));
-        return gdn_cli_fail(&err);
+    gdn_suite suites[GDN_CLI_MAX_SUITES] = {0};
+    gdn_status status = GDN_OK;
+    size_t count = 0;
+    while (status == GDN_OK && a.suites[count]) {
+        status = gdn_suite_load(&suites[count], paths.suites, paths.profiles,
+                                a.suites[count], &err);
+        count++;
     }
-    for (size_t i = 0; a.suites[i]; i++) {
-        gdn_suite suite;
-        bool disagrees = false;
-        gdn_status status =
-            gdn_suite_load(&suite, paths.suites, paths.profiles, a.suites[i], &err);
-        if (status == GDN_OK) {
-            status = generate_suite(&a, &suite, &err);
-            disagrees = status == GDN_ERR_FORMAT;
-            gdn_suite_destroy(&suite);
-        }
-        if (status != GDN_OK) {
-            code = gdn_cli_fail(&err);
-            return disagrees ? GDN_EXIT_RED : code;
-        }
+    if (status == GDN_OK && !a.check && mkdir(a.folder, 0777) != 0 && errno != EEXIST) {
+        status = gdn_error_set(&err, GDN_ERR_ARG, "--output: cannot make %s: %s", a.folder,
+                               strerror(errno));
     }
-    return GDN_EXIT_GREEN;
+    bool disagrees = false;
+    for (size_t i = 0; status == GDN_OK && i < count; i++) {
+        status = generate_suite(&a, &suites[i], &err);
+        disagrees = status == GDN_ERR_FORMAT;
+    }
+    for (size_t i = 0; i < count; i++) {
+        gdn_suite_destroy(&suites[i]);
+    }
+    code = status == GDN_OK ? GDN_EXIT_GREEN : gdn_cli_fail(&err);
+    return disagrees ? GDN_EXIT_RED : code;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -70,27 +69,11 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     }
 }
 
-/* A report that can't be written is found out before hours of work, not after them. */
-static bool is_writable(const char *path, gdn_error *err) {
-    char *probe = NULL;
-    if (asprintf(&probe, "%s.XXXXXX", path) < 0) {
-        gdn_error_set(err, GDN_ERR_OOM, "no memory for a file name");
-        return false;
-    }
-    const int fd = access(path, F_OK) == 0 && access(path, W_OK) != 0 ? -1 : mkstemp(probe);
-    if (fd < 0) {
-        gdn_error_set(err, GDN_ERR_ARG, "--report: cannot write %s: %s", path,
-                      strerror(errno));
-    } else {
-        close(fd);
-        unlink(probe);
-    }
-    free(probe);
-    return fd >= 0;
-}
-
 static int finish(const gdn_run_result *run, const char *report) {
     gdn_report_table(run, stdout);
+    if (run->harness_error) {
+        fprintf(stderr, "gdn-conform: %s\n", run->harness_error);
+    }
     if (run->lost_reason) {
         fprintf(stderr, "gdn-conform: device lost: %s\n", run->lost_reason);
     }
@@ -133,7 +116,9 @@ int gdn_cmd_run(int argc, char **argv) {
     gdn_error err = {0};
     gdn_paths paths;
     int code = GDN_EXIT_HARNESS;
-    if (a.report && !is_writable(a.report, &err)) {
+    /* Found out before hours of work, not after them. */
+    if (a.report && gdn_report_check_path(a.report, &err) != GDN_OK) {
+        gdn_error_context(&err, "--report");
         return gdn_cli_fail(&err);
     }
     if (!gdn_cli_paths(&paths, &code)) {

@@ -2,6 +2,7 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* gdn-conform: picks the subcommand; one file each. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,7 +31,18 @@ static void print_usage(FILE *out) {
     fprintf(out, "\ngdn-conform COMMAND --help tells the options.\n");
 }
 
+/* A result that nobody could read is no result. */
+static int finish(int code) {
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "gdn-conform: standard output cannot be written\n");
+        return GDN_EXIT_HARNESS;
+    }
+    return code;
+}
+
 int main(int argc, char **argv) {
+    /* A reader of ours that goes away must not take the report with it. */
+    signal(SIGPIPE, SIG_IGN);
     if (argc < 2) {
         print_usage(stderr);
         return GDN_EXIT_USAGE;
@@ -50,7 +62,7 @@ int main(int argc, char **argv) {
             char program[64];
             snprintf(program, sizeof program, "gdn-conform %s", names[i]);
             argv[1] = program;
-            return COMMANDS[i].run(argc - 1, argv + 1);
+            return finish(COMMANDS[i].run(argc - 1, argv + 1));
         }
     }
     gdn_error err = {0};

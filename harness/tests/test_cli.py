@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -91,6 +92,30 @@ class BadInput(Case):
         self.expect(2, "run", "--suite", "ci", "--report", target, err=target)
         self.assertLess(time.monotonic() - start, 10)
         self.expect(2, "run", "--suite", "smoke", "--events", target, err=target)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_report_path_that_is_a_folder_or_a_device(self):
+        self.expect(2, "run", "--suite", "smoke", "--report", self.folder, err=self.folder)
+        self.expect(2, "run", "--suite", "smoke", "--report", "", err="folder")
+        link = self.path("link.json")
+        os.symlink(self.path("target.json"), link)
+        open(self.path("target.json"), "w").close()
+        self.expect(0, "run", "--suite", "smoke", "--case", "gdn_gating/*", "--report", link)
+        self.assertTrue(os.path.islink(link))
+        self.expect(0, "run", "--suite", "smoke", "--case", "gdn_gating/*", "--report",
+                    "/dev/null")
+        self.assertTrue(stat.S_ISCHR(os.stat("/dev/null").st_mode))
+
+    def test_lost_output_is_no_green_run(self):
+        self.expect(3, "run", "--suite", "smoke", "--case", "gdn_gating/*", "--events",
+                    "/dev/full", err="event stream")
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            result = subprocess.run([PROGRAM, "list", "cases"], stdout=full,
+                                    stderr=subprocess.DEVNULL, timeout=TIMEOUT)
+        self.assertEqual(result.returncode, 3)
+
+    def test_bad_suite_leaves_no_folder(self):
+        self.expect(2, "generate", "--suite", "smoke,nosuch", "-o", self.path("new"))
         self.assertEqual(os.listdir(self.folder), [])
 
     def test_impossible_shapes_in_a_suite(self):
@@ -210,6 +235,19 @@ class Workers(Case):
     def test_crash_costs_its_case(self):
         hit = self.expect_fault("crash", "crash")
         self.assertIn("signal", hit[0]["message"].lower())
+
+    def test_crash_of_any_op_is_no_lost_device(self):
+        for op in ("causal_conv1d", "gdn_gating", "gated_delta_rule", "gdn_attention"):
+            with self.subTest(op=op):
+                report = self.report(1, "--device", f"sim:fault=crash,fault-op={op}",
+                                     "--suite", "smoke")
+                for case in report["cases"]:
+                    crashed = case["id"].startswith(op + "/")
+                    self.assertEqual(case["verdict"], "crash" if crashed else "pass")
+
+    def test_worker_that_dies_at_hello_says_why(self):
+        self.expect(4, "run", "--suite", "smoke", "--device",
+                    "bridge:exec=python3 -c 'import nosuchmodule'", err="nosuchmodule")
 
     def test_hang_costs_its_case(self):
         self.expect_fault("hang", "hang", "--timeout", "1.5")
