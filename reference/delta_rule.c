@@ -447,7 +447,7 @@ gdn_status gdn_reference_delta_rule(const gdn_call *call, gdn_output *outputs,
 #pragma omp parallel
         {
             gdnp_workspace w = {0};
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(dynamic) nowait
             for (int64_t i = 0; i < batch.count * key_heads; i++) {
                 gdn_error local = {0};
                 if (run_key_head(call, &batch.sequences[i / key_heads], i % key_heads,

@@ -146,7 +146,7 @@ static void fill_tables(void) {
     atomic_store_explicit(&tables_filled, true, memory_order_release);
 }
 
-/* pthread_once alone would cost a tenth of an exp: a call, and registers saved around it. */
+/* pthread_once alone would cost a tenth of an exp: a call, and what is saved around it. */
 static inline void need_tables(void) {
     if (!atomic_load_explicit(&tables_filled, memory_order_acquire)) {
         pthread_once(&tables_once, fill_tables);

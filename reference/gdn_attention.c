@@ -216,7 +216,7 @@ gdn_status gdn_reference_attention(const gdn_call *call, gdn_output *outputs,
 #pragma omp parallel
         {
             gdnp_workspace w = {0};
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(dynamic) nowait
             for (int64_t i = 0; i < a.batch.count * a.key_heads; i++) {
                 gdn_error local = {0};
                 if (run_key_head(&a, &a.batch.sequences[i / a.key_heads], i % a.key_heads,

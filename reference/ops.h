@@ -116,7 +116,7 @@ typedef struct gdnp_workspace {
     size_t bytes;
 } gdnp_workspace;
 
-/* Makes room, uninitialised, for the keys of `length` tokens and for `values`. The workspace
+/* Makes room, uninitialised, for the keys of `length` tokens and for `values`. A workspace
  * is zeroed before its first use; the caller destroys it in any case. */
 gdn_status gdnp_workspace_resize(gdnp_workspace *w, int64_t length, int64_t k_dim,
                                  int64_t values, gdn_error *err);
