@@ -114,7 +114,7 @@ static void store_state(const gdnp_conv *conv, int64_t taps, const double *histo
 }
 
 /* Sums of one token, oldest tap first, then the bias; and sum |w||x| + |bias| unless
- * `reach` is NULL. Products of storage values are exact in FP64, so an addition is an fma. */
+ * `reach` is NULL. Products of storage values are exact in FP64: an addition is an fma. */
 static void add_taps(const gdnp_conv *conv, const double *window, const double *weight,
                      const double *bias, int64_t taps, int64_t token, double *sum,
                      double *reach) {

@@ -5,7 +5,6 @@
  * (contract vllm_xpu sections 2 and 3). */
 #include "ops.h"
 
-
 /* Sizes and the tensors that every task reads; symbols as in the contract. */
 typedef struct attention {
     const gdn_call *call;

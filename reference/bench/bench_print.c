@@ -71,14 +71,13 @@ static void print_cell(const double *values, int count, bool used) {
 
 static void print_row(const bench_row *row, int threads, int rounds) {
     printf("| %s | %s | %s |", row->name, row->detail, row->unit);
-    print_cell(row->rate[0], rounds, true);
-    print_cell(row->share[0], rounds, row->peak != NULL);
+    print_cell(row->rate, rounds, true);
+    print_cell(row->share, rounds, row->peak != NULL);
     if (threads > 1) {
-        print_cell(row->rate[1], rounds, true);
-        print_cell(row->share[1], rounds, row->peak != NULL);
-        /* Of the least disturbed rounds: a second busy thread finds less room than one. */
-        printf(" %.2f |", spread_of(row->wall[1], rounds).highest /
-                              spread_of(row->wall[0], rounds).highest);
+        /* The least disturbed rounds: two busy threads find less room than one. */
+        const double all = spread_of(row->wall[1], rounds).highest;
+        printf(all >= 10.0 ? " %.1f | %.2f |" : " %.3f | %.2f |", all,
+               all / spread_of(row->wall[0], rounds).highest);
     }
     printf("\n");
 }
@@ -100,7 +99,7 @@ static void print_sanity(const bench_row *rows, int n, int rounds) {
     for (int i = 0; i < n; i++) {
         const bench_peak *peak = bench_peak_get(rows[i].detail);
         if (strcmp(rows[i].name, "fma peak") == 0 && peak) {
-            const spread flops = ratio_of(rows[i].rate[0], clock->rate[0], rounds);
+            const spread flops = ratio_of(rows[i].rate, clock->rate, rounds);
             printf("fma a cycle, %s: %.2f of %d lanes\n", rows[i].detail,
                    flops.median / 2.0 / peak->width, peak->width);
         }
@@ -115,8 +114,8 @@ void bench_print(const bench_row *rows, int n, int threads, int rounds) {
         "An fma is 2 flops, a sum or a product 1; absolute values, and what is done once "
         "a token, 0.\n\n");
     printf("| what | | unit | one thread | of the peak |%s\n",
-           threads > 1 ? " all threads | of the peak | all/one |" : "");
-    printf("|---|---|---|---|---|%s\n", threads > 1 ? "---|---|---|" : "");
+           threads > 1 ? " all threads, best | all/one, best |" : "");
+    printf("|---|---|---|---|---|%s\n", threads > 1 ? "---|---|" : "");
     for (int i = 0; i < n; i++) {
         print_row(&rows[i], threads, rounds);
     }
@@ -125,5 +124,5 @@ void bench_print(const bench_row *rows, int n, int threads, int rounds) {
     const bench_row *plain = find(rows, n, "op causal_conv1d", "plain");
     const bench_row *silu = find(rows, n, "op causal_conv1d", "SiLU");
     printf("conv with SiLU: %.2f of the plain conv's rate\n",
-           ratio_of(silu->rate[0], plain->rate[0], rounds).median);
+           ratio_of(silu->rate, plain->rate, rounds).median);
 }

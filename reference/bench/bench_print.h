@@ -19,9 +19,9 @@ typedef struct bench_row {
     double work;            /* of one run (of one thread's, if each_thread) */
     bool each_thread;       /* every thread does all of it */
     const bench_peak *peak; /* what to compare with, or NULL */
-    /* With one thread and with all: 1e9 a second of CPU time with one, of wall time with
-     * all; the same by wall time; of the peak. */
-    double rate[2][BENCH_ROUNDS], wall[2][BENCH_ROUNDS], share[2][BENCH_ROUNDS];
+    /* 1e9 a second: of the thread's CPU time, and of wall time with one thread and all. */
+    double rate[BENCH_ROUNDS], wall[2][BENCH_ROUNDS];
+    double share[BENCH_ROUNDS]; /* of the peak, with one thread */
 } bench_row;
 
 void bench_print(const bench_row *rows, int n, int threads, int rounds);
