@@ -167,10 +167,17 @@ static void measure(bench_row *row, int threads, int round) {
 
 static const char *const KERNELS[] = {"avx512", "avx2", "neon", "scalar"};
 
+/* NULL for scalar code beside vector sets: its fma is a call of libm, whose rate is no peak.
+ */
+static const bench_peak *peak_of(const char *name) {
+    const bench_peak *peak = bench_peak_get(name);
+    return peak && peak->width == 1 && peak != bench_peak_get(NULL) ? NULL : peak;
+}
+
 static int add_peaks(bench_row *rows) {
     int n = 0;
     for (size_t i = 0; i < sizeof KERNELS / sizeof KERNELS[0]; i++) {
-        const bench_peak *peak = bench_peak_get(KERNELS[i]);
+        const bench_peak *peak = peak_of(KERNELS[i]);
         if (peak) {
             rows[n++] = (bench_row){.name = "fma peak",
                                     .detail = peak->name,
@@ -191,12 +198,11 @@ static int add_kernels(bench_row *rows, kernel_run *runs) {
     for (size_t i = 0; i < sizeof KERNELS / sizeof KERNELS[0]; i++) {
         const gdnp_delta_kernel *kernel = gdnp_delta_kernel_get(KERNELS[i]);
         for (int limits = 0; kernel && limits < 2; limits++, n++) {
-            /* Without vectors, a call of libm for every fma: a part has to do. */
-            const int64_t part = bench_peak_get(kernel->name)->width > 1 ? 1 : 16;
+            const bench_peak *peak = peak_of(kernel->name);
             runs[n] = (kernel_run){.kernel = kernel,
                                    .limits = limits,
                                    .heads = HEADS,
-                                   .tokens = TOKENS / part / part,
+                                   .tokens = peak ? TOKENS : 2 * SEGMENT, /* slow */
                                    .k = runs[0].k,
                                    .q = runs[0].q,
                                    .tokens_of = runs[0].tokens_of};
@@ -208,7 +214,7 @@ static int add_kernels(bench_row *rows, kernel_run *runs) {
                             .run = run_kernel,
                             .context = &runs[n],
                             .work = elements * (limits ? FLOPS_LIMITS : FLOPS_VALUES),
-                            .peak = bench_peak_get(kernel->name)};
+                            .peak = peak};
         }
     }
     return n;
