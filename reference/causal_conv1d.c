@@ -20,9 +20,9 @@ static double output_error(const gdn_conventions *conventions, gdnp_arithmetic a
     if (conventions->activation == GDN_ACTIVATION_NONE) {
         return sum_error;
     }
-    const double unit = arithmetic.unit;
     /* |silu'| < 1.0999 everywhere; the sigmoid errs relatively, the product once more. */
-    double error = 1.1 * sum_error + fabs(y) * (conventions->sigmoid_error + 1.0) * unit;
+    double error =
+        1.1 * sum_error + fabs(y) * (gdnp_sigmoid_error(conventions, u) + arithmetic.unit);
     if (u < -87.0 && conventions->numeric_class == GDN_CLASS_FP32) {
         error += fabs(y); /* exp(-u) is beyond fp32 from 88.7 on: -0 is a correct answer */
     }
@@ -30,7 +30,7 @@ static double output_error(const gdn_conventions *conventions, gdnp_arithmetic a
 }
 
 /* Activation, rounding and error of one token's channels. `u` holds the sums on entry;
- * `reach` holds sum |w||x| + |bias|, or is NULL. */
+ * `reach` holds sum |w||x| + |bias| and the floor, or is NULL. */
 static void finish_token(const gdnp_conv *conv, gdn_dtype storage, double gamma,
                          const double *u, const double *reach, double *y, double *y_error) {
     const gdnp_arithmetic arithmetic = gdnp_arithmetic_of(conv->conventions);
@@ -42,9 +42,8 @@ static void finish_token(const gdnp_conv *conv, gdn_dtype storage, double gamma,
         if (!y_error) {
             continue;
         }
-        const double sum_error = gamma * reach[c] + arithmetic.tiny;
         const double error =
-            output_error(conv->conventions, arithmetic, exact, u[c], sum_error);
+            output_error(conv->conventions, arithmetic, exact, u[c], gamma * reach[c]);
         if (rounded) {
             /* Only a value within its own error of a rounding boundary may land elsewhere.
              */
@@ -113,15 +112,29 @@ static void store_state(const gdnp_conv *conv, int64_t taps, const double *histo
     }
 }
 
-/* Sums of one token, oldest tap first, then the bias; and sum |w||x| + |bias| unless
- * `reach` is NULL. Products of storage values are exact in FP64: an addition is an fma. */
+/* What a sum may lose to subnormals that become zeros: each product and each sum `tiny`,
+ * each input as much times its weight. In the units of `reach`. */
+static void fill_floor(const double *weight, int64_t taps, int64_t channels, double tiny,
+                       double *floor) {
+    for (int64_t c = 0; c < channels; c++) {
+        double reads = 0.0;
+        for (int64_t i = 0; i < taps; i++) {
+            reads += fabs(weight[i * channels + c]);
+        }
+        floor[c] = tiny * (2.0 * (double)taps + 2.0 + reads);
+    }
+}
+
+/* Sums of one token, oldest tap first, then the bias; and, from `floor` on,
+ * sum |w||x| + |bias| unless `reach` is NULL. Products of storage values are exact in FP64,
+ * so an addition is an fma. */
 static void add_taps(const gdnp_conv *conv, const double *window, const double *weight,
-                     const double *bias, int64_t taps, int64_t token, double *sum,
-                     double *reach) {
+                     const double *bias, const double *floor, int64_t taps, int64_t token,
+                     double *sum, double *reach) {
     const int64_t n = conv->channels;
     memset(sum, 0, (size_t)n * sizeof *sum);
     if (reach) {
-        memset(reach, 0, (size_t)n * sizeof *reach);
+        memcpy(reach, floor, (size_t)n * sizeof *reach);
     }
     for (int64_t i = 0; i <= taps; i++) {
         const double *x = window + (token + i) % taps * n;
@@ -142,8 +155,9 @@ gdn_status gdnp_conv_run(const gdnp_conv *conv, gdn_error *err) {
     if (s->length == 0) {
         return GDN_OK; /* an empty sequence reads and writes nothing */
     }
-    /* weights [taps], history [taps-1], window [taps], sums, reach, bias: rows of n */
-    double *memory = malloc((size_t)((3 * taps + 2) * n) * sizeof *memory);
+    /* weights [taps], history [taps-1], window [taps], sums, reach, bias, floor: rows of
+     * n */
+    double *memory = malloc((size_t)((3 * taps + 3) * n) * sizeof *memory);
     if (!memory) {
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for %lld channels", (long long)n);
     }
@@ -153,6 +167,7 @@ gdn_status gdnp_conv_run(const gdnp_conv *conv, gdn_error *err) {
     double *sum = window + taps * n;
     double *reach = sum + n;
     double *bias = reach + n;
+    double *floor = bias + n;
     const bool reversed = conv->conventions->slip == GDN_SLIP_TAPS_REVERSED;
     for (int64_t i = 0; i < taps; i++) {
         gdn_load_run(weight + i * n, conv->weight->data, conv->weight->dtype,
@@ -168,11 +183,13 @@ gdn_status gdnp_conv_run(const gdnp_conv *conv, gdn_error *err) {
     load_history(conv, taps, history);
     memcpy(window, history, (size_t)((taps - 1) * n) * sizeof *window);
 
-    const double gamma =
-        gdnp_gamma((double)taps + 1.0, gdnp_arithmetic_of(conv->conventions).unit);
+    const gdnp_arithmetic fp = gdnp_arithmetic_of(conv->conventions);
+    const double gamma = gdnp_gamma((double)taps + 1.0, fp.unit);
+    fill_floor(weight, taps, n, fp.tiny / gamma, floor);
     for (int64_t t = 0; t < s->length; t++) {
         load_input(conv, taps, history, taps - 1 + t, window + (taps - 1 + t) % taps * n);
-        add_taps(conv, window, weight, bias, taps, t, sum, conv->y_error ? reach : NULL);
+        add_taps(conv, window, weight, bias, floor, taps, t, sum,
+                 conv->y_error ? reach : NULL);
         finish_token(conv, conv->x->dtype, gamma, sum, reach, conv->y + t * n,
                      conv->y_error ? conv->y_error + t * n : NULL);
     }

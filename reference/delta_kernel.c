@@ -6,7 +6,7 @@
  *     S' = a S        m = S' k        d = b (v - m)        S = S' + d k^T        o = S q
  *
  * with k ascending in every sum and one accumulator a row. Beside it runs the bound of
- * reference/README.md on what fp32 (or another class) can make of it. Written with the
+ * reference/BOUND.md on what fp32 (or another class) can make of it. Written with the
  * vector operations of delta_lanes.h; CMake compiles this file once for each set.
  *
  * The second half of a token and the first half of the next one share a pass over the
@@ -113,42 +113,50 @@ sweep(const gdnp_delta_block *b, recipe how, bool update, bool read, int64_t nex
     *next_sums = in;
 }
 
-/* Advances E and ||S|| of one register of rows and writes the bound on o, as derived in
- * reference/README.md. `reach` are the two sums of absolute products. */
+/* Advances E, ||S|| and the mass of one register of rows and writes the bound on o, as
+ * derived in reference/BOUND.md. `reach` are the two sums of absolute products. */
 static inline __attribute__((always_inline)) void
 advance_bound(const gdnp_delta_block *b, const gdnp_token *t, int j, lane d, lane gap,
               lane reach_m, lane reach_o, lane square, lane v_error, double *o_error) {
     const double u = b->unit;
     const double count = (double)b->k_dim;
-    const double gamma = count * u / (1.0 - count * u);
-    /* An operation near zero may lose up to `tiny`; a row has k_dim of them. */
-    const double floor_row = 3.0 * sqrt(count) * b->tiny;
-    const double floor_sum = count * b->tiny;
+    /* Of m, behind the sum: the decay, beta, and beta again where beta v - beta m is what
+     * the backend forms. */
+    const double gamma_m = (count + 3.0) * u / (1.0 - (count + 3.0) * u);
+    const double gamma_o = count * u / (1.0 - count * u);
     const double kk = t->k_norm * t->k_norm;
     const double contraction = fmax(1.0, fabs(1.0 - t->beta * kk));
     double *norm = b->row_norm + j * GDN_LANE_WIDTH;
     double *error = b->row_error + j * GDN_LANE_WIDTH;
+    double *mass = b->row_mass + j * GDN_LANE_WIDTH;
 
     const lane old_norm = lane_mul(lane_set(t->decay), lane_load(norm)); /* ||S'|| */
     const lane new_norm = lane_sqrt(square);
     const lane d_abs = lane_abs(d);
-    const lane decayed = lane_add(lane_mul(lane_set(t->decay), lane_load(error)),
-                                  lane_mul(lane_set(u + t->decay_error), old_norm));
-    lane dd = lane_mul(lane_set(gamma), reach_m);
+    const lane gap_abs = lane_abs(gap);
+    const lane old_mass = lane_load(mass);
+    lane decayed = lane_add(lane_mul(lane_set(t->decay), lane_load(error)),
+                            lane_mul(lane_set(u + t->decay_error), old_norm));
+    /* A decay below `tiny` may be zero: that of a token, or of all tokens since. */
+    decayed = lane_add(decayed, lane_mul(lane_set(b->tiny), old_mass));
+    lane dd = lane_mul(lane_set(gamma_m), reach_m);
     dd = lane_add(dd, lane_mul(old_norm, lane_set(t->k_error)));
-    dd = lane_add(dd, lane_mul(lane_set(u), lane_abs(gap)));
-    dd = lane_add(dd, lane_add(v_error, lane_set(floor_sum)));
+    dd = lane_add(dd, lane_mul(lane_set(u), gap_abs));
+    dd = lane_add(dd, lane_add(v_error, lane_set(t->k_floor)));
     dd = lane_mul(dd, lane_set(t->beta));
     dd = lane_add(dd, lane_mul(d_abs, lane_set(t->beta_error + 2.0 * u)));
+    dd = lane_add(dd, lane_fma(lane_set(b->tiny), gap_abs, lane_set(t->k_floor)));
     lane e = lane_mul(lane_set(contraction), decayed);
     e = lane_add(e, lane_mul(lane_set(t->k_norm), dd));
     e = lane_add(e, lane_mul(d_abs, lane_set(t->k_error + u * t->k_norm)));
-    e = lane_add(e, lane_add(lane_mul(lane_set(2.0 * u), new_norm), lane_set(floor_row)));
+    e = lane_add(e, lane_add(lane_mul(lane_set(u), new_norm), lane_set(t->k_floor)));
     lane_store(error, e);
     lane_store(norm, new_norm);
+    lane_store(mass, lane_add(lane_mul(lane_set(fmax(1.0, t->decay)), old_mass),
+                              lane_mul(d_abs, lane_set(t->k_norm))));
     lane eo = lane_mul(lane_set(t->q_norm), e);
     eo = lane_add(eo, lane_mul(new_norm, lane_set(t->q_error)));
-    eo = lane_add(eo, lane_add(lane_mul(lane_set(gamma), reach_o), lane_set(floor_sum)));
+    eo = lane_add(eo, lane_add(lane_mul(lane_set(gamma_o), reach_o), lane_set(t->q_floor)));
     lane_store(o_error, eo);
 }
 

@@ -11,12 +11,14 @@
 #include "gdn/conventions.h"
 
 /* Per token, shared by all lanes. Errors are those of a correct backend's operands:
- * relative for decay and beta, 2-norms for k and q. */
+ * relative for decay and beta, 2-norms for k and q. Floors are what a sum with k or q may
+ * lose to subnormals that become zeros. */
 typedef struct gdnp_token {
     double decay, beta;
     double decay_error, beta_error;
     double k_norm, q_norm;
     double k_error, q_error;
+    double k_floor, q_floor;
 } gdnp_token;
 
 typedef struct gdnp_delta_block {
@@ -29,6 +31,7 @@ typedef struct gdnp_delta_block {
     double *state;     /* [k_dim][lanes] */
     double *row_error; /* [lanes]: bound E on the 2-norm of a state row's error */
     double *row_norm;  /* [lanes]: ||S|| of the row */
+    double *row_mass;  /* [lanes]: all that was ever added to the row, without decay */
     double unit;       /* u of the backend's arithmetic */
     double tiny;       /* absolute error of one operation near zero */
     gdn_decay_order decay_order;
@@ -39,7 +42,7 @@ typedef struct gdnp_delta_block {
 typedef struct gdnp_delta_kernel {
     const char *name;
     int lanes;
-    /* v_error, o_error, row_error and row_norm NULL: values only. */
+    /* v_error, o_error, row_error, row_norm and row_mass NULL: values only. */
     void (*run)(const gdnp_delta_block *block);
 } gdnp_delta_kernel;
 

@@ -75,30 +75,42 @@ static void sums_of_squares(const double *x, int64_t rows, int64_t count, double
     memcpy(sums, sum, sizeof sum);
 }
 
-/* x = scale * x / sqrt(sum + eps) with sum = sum x^2, or scale * x. Returns the 2-norm of
- * the result and the bound on a backend's error in it: the element errors shrink with the
- * norm (x -> x/|x| has derivative at most 1/|x|); the sum's K roundings count half under
- * the root. */
-static double scale_row(double *x, double sum, int64_t count,
-                        const gdn_conventions *conventions, bool l2norm, double scale,
-                        const double *errors, double *error) {
-    const double unit = gdnp_arithmetic_of(conventions).unit;
-    const double seen =
-        conventions->slip == GDN_SLIP_L2NORM_MEAN ? sum / (double)count : sum;
-    const double root = l2norm ? sqrt(seen + conventions->l2norm_eps) : 1.0;
+/* What the recurrence must know of a row of k or q: its 2-norm, the bound on a backend's
+ * error in it, and what a sum with it may lose to zeros. */
+typedef struct scaled_row {
+    double norm, error, floor;
+} scaled_row;
+
+/* x = scale * x / sqrt(sum + eps) with sum = sum x^2, or scale * x; the terms are those of
+ * BOUND.md, "Keys and queries". */
+static scaled_row scale_row(double *x, double sum, int64_t count,
+                            const gdn_conventions *conventions, bool l2norm, double scale,
+                            const double *errors) {
+    const gdnp_arithmetic fp = gdnp_arithmetic_of(conventions);
+    const double eps = conventions->l2norm_eps;
+    const double n = (double)count;
+    const double seen = conventions->slip == GDN_SLIP_L2NORM_MEAN ? sum / n : sum;
+    const double root = l2norm ? sqrt(seen + eps) : 1.0;
     for (int64_t i = 0; i < count; i++) {
         x[i] = scale == 1.0 ? x[i] / root : x[i] / root * scale;
     }
-    const double norm = sqrt(sum) / root * scale;
-    const double input = errors ? sqrt(sum_of_squares(errors, count)) / root * scale : 0.0;
-    double roundings =
-        scale == 1.0 ? 0.0 : 2.0 * unit; /* of the scale and of the product */
+    const double input = errors ? sqrt(sum_of_squares(errors, count)) : 0.0;
+    double least = root; /* of the roots between the exact row and the backend's */
+    double roundings = scale == 1.0 ? 0.0 : 3.0 * fp.unit;
     if (l2norm) {
-        roundings +=
-            gdnp_gamma((double)count, unit) / 2.0 + (conventions->rsqrt_error + 1.0) * unit;
+        least = fmax(root - input, sqrt(eps));
+        roundings += gdnp_gamma(n + 1.0, fp.unit) / 2.0 +
+                     (conventions->rsqrt_error + 1.0) * fp.unit +
+                     n * fp.tiny / (seen + eps);
     }
-    *error = input + norm * roundings;
-    return norm;
+    const double factor = scale / root;
+    const double norm = sqrt(sum) * factor;
+    return (scaled_row){
+        .norm = norm,
+        .error =
+            input / least * scale + norm * roundings + sqrt(n) * fp.tiny * (factor + 2.0),
+        .floor = (2.0 * n + 8.0) * fp.tiny * fmax(factor, 1.0 / factor),
+    };
 }
 
 void gdnp_keys_normalise(gdnp_keys *keys, const gdn_conventions *conventions, bool l2norm,
@@ -117,12 +129,16 @@ void gdnp_keys_normalise(gdnp_keys *keys, const gdn_conventions *conventions, bo
             sums_of_squares(keys->q + t * n, rows, n, qq);
         }
         gdnp_token *token = &keys->tokens[t];
-        token->k_norm =
-            scale_row(keys->k + t * n, kk[t % ABREAST], n, conventions, l2norm, k_scale,
-                      k_error ? k_error + t * n : NULL, &token->k_error);
-        token->q_norm =
-            scale_row(keys->q + t * n, qq[t % ABREAST], n, conventions, l2norm, q_scale,
-                      q_error ? q_error + t * n : NULL, &token->q_error);
+        const scaled_row k = scale_row(keys->k + t * n, kk[t % ABREAST], n, conventions,
+                                       l2norm, k_scale, k_error ? k_error + t * n : NULL);
+        const scaled_row q = scale_row(keys->q + t * n, qq[t % ABREAST], n, conventions,
+                                       l2norm, q_scale, q_error ? q_error + t * n : NULL);
+        token->k_norm = k.norm;
+        token->k_error = k.error;
+        token->k_floor = k.floor;
+        token->q_norm = q.norm;
+        token->q_error = q.error;
+        token->q_floor = q.floor;
     }
 }
 
@@ -161,13 +177,14 @@ typedef struct head_buffers {
     double *row, *errors;              /* [k_dim] */
     double *v, *v_error, *o, *o_error; /* [CHUNK][rows] */
     double *row_error, *row_norm;      /* [rows] */
+    double *row_mass;                  /* [rows] */
 } head_buffers;
 
 static bool buffers_create(head_buffers *b, int64_t lanes, int64_t v_dim, int64_t k_dim) {
     b->lanes = lanes;
     b->rows = (v_dim + lanes - 1) / lanes * lanes;
     const int64_t tokens = CHUNK * b->rows;
-    const int64_t count = (b->rows + 2) * k_dim + 4 * tokens + 2 * b->rows;
+    const int64_t count = (b->rows + 2) * k_dim + 4 * tokens + 3 * b->rows;
     /* Registers as wide as a cache line: one that straddles two is loaded twice. */
     const size_t bytes = ((size_t)count * sizeof(double) / 64 + 1) * 64;
     double *memory = aligned_alloc(64, bytes);
@@ -182,7 +199,8 @@ static bool buffers_create(head_buffers *b, int64_t lanes, int64_t v_dim, int64_
     b->o_error = b->o + tokens;
     b->row_error = b->o_error + tokens;
     b->row_norm = b->row_error + b->rows;
-    b->row = b->row_norm + b->rows;
+    b->row_mass = b->row_norm + b->rows;
+    b->row = b->row_mass + b->rows;
     b->errors = b->row + k_dim;
     return true;
 }
@@ -207,6 +225,7 @@ static void load_state(const gdnp_head *head, head_buffers *b) {
             row[i * b->lanes] = b->row[i];
         }
         b->row_norm[l] = sqrt(sum_of_squares(b->row, k_dim));
+        b->row_mass[l] = b->row_norm[l];
     }
 }
 
@@ -254,9 +273,10 @@ static void store_outputs(const gdnp_head *head, const head_buffers *b, int64_t 
 static void widen_for_carry(const gdnp_head *head, head_buffers *b) {
     const gdn_dtype storage = head->state->dtype;
     const double unit = gdn_dtype_unit_roundoff(storage);
-    const double eta = sqrt((double)head->keys->k_dim) * gdn_dtype_underflow(storage);
+    const double tiny = gdnp_arithmetic_of(head->conventions).tiny;
+    const double eta = sqrt((double)head->keys->k_dim) * gdnp_underflow(storage, tiny);
     for (int64_t l = 0; l < b->rows; l++) {
-        b->row_error[l] += unit * b->row_norm[l] + eta;
+        b->row_error[l] += unit * (b->row_norm[l] + b->row_error[l]) + eta;
     }
 }
 
@@ -317,6 +337,7 @@ static void run_segment(const gdnp_head *head, const gdnp_delta_kernel *kernel,
             .state = b->state + first * keys->k_dim,
             .row_error = limits ? b->row_error + first : NULL,
             .row_norm = b->row_norm + first,
+            .row_mass = b->row_mass + first,
             .unit = arithmetic.unit,
             .tiny = arithmetic.tiny,
             .decay_order = head->conventions->decay_order,

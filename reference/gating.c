@@ -9,33 +9,44 @@
 
 #include <math.h>
 
+double gdnp_exp_error(const gdn_conventions *conventions, double x) {
+    return (conventions->exp_error + 1.25 * fabs(x)) * gdnp_arithmetic_of(conventions).unit;
+}
+
+double gdnp_sigmoid_error(const gdn_conventions *conventions, double x) {
+    /* The profile's figure holds what exp errs by at 0. */
+    return (conventions->sigmoid_error + 1.25 * fabs(x) * gdn_sigmoid(-x)) *
+           gdnp_arithmetic_of(conventions).unit;
+}
+
 gdnp_gate gdnp_gate_eval(const gdn_conventions *conventions, double A_log, double dt_bias,
                          double a, double b) {
-    const double unit = gdnp_arithmetic_of(conventions).unit;
+    const gdnp_arithmetic fp = gdnp_arithmetic_of(conventions);
     const double x = conventions->slip == GDN_SLIP_DT_BIAS_MISSING ? a : a + dt_bias;
     const double rate = gdn_exp(A_log);
     const double sp = gdn_softplus(x, conventions->softplus_threshold);
     /* softplus written as log(1 + exp(x)) errs absolutely: u from the addition, exp's error
      * weighted by the derivative, then x's own rounding (|x| sigmoid(x) < sp + 0.28) and
      * the log's, both relative to sp. */
-    const double sp_error =
-        unit * (1.3 + conventions->exp_error * gdn_sigmoid(x) + 3.0 * sp);
+    const double sp_error = fp.unit * (1.3 + (conventions->exp_error + 1.0) * sp) +
+                            gdnp_exp_error(conventions, x) * gdn_sigmoid(x);
     const double g = -rate * sp;
     return (gdnp_gate){
         .g = g,
         .beta = gdn_sigmoid(b),
-        .g_error = rate * sp_error + fabs(g) * (conventions->exp_error + 1.0) * unit,
-        .beta_error = conventions->sigmoid_error * unit,
+        .g_error = rate * sp_error +
+                   fabs(g) * (gdnp_exp_error(conventions, A_log) + fp.unit) +
+                   fp.tiny * (1.0 + sp + rate),
+        .beta_error = gdnp_sigmoid_error(conventions, b),
     };
 }
 
 void gdnp_token_set_gate(gdnp_token *token, const gdn_conventions *conventions,
                          const gdnp_gate *gate) {
-    const double unit = gdnp_arithmetic_of(conventions).unit;
     const bool coarse_g = conventions->slip == GDN_SLIP_GATE_BF16;
     const bool coarse_beta = conventions->slip == GDN_SLIP_BETA_BF16;
     token->decay = gdn_exp(coarse_g ? gdn_round_to(gate->g, GDN_BF16) : gate->g);
-    token->decay_error = gate->g_error + conventions->exp_error * unit;
+    token->decay_error = gate->g_error + gdnp_exp_error(conventions, gate->g);
     token->beta = coarse_beta ? gdn_round_to(gate->beta, GDN_BF16) : gate->beta;
     token->beta_error = gate->beta_error;
 }

@@ -40,6 +40,17 @@ typedef struct gdnp_arithmetic {
 } gdnp_arithmetic;
 gdnp_arithmetic gdnp_arithmetic_of(const gdn_conventions *conventions);
 
+/* What one store may lose near zero. fp16 keeps subnormals on every backend; types with
+ * fp32's exponent range may be flushed with it. */
+double gdnp_underflow(gdn_dtype storage, double tiny);
+
+/* Relative error of exp(x): what the profile grants to the function, and the product of
+ * exp2(x log2 e), one rounding of it and 0.23u of the constant in fp32. */
+double gdnp_exp_error(const gdn_conventions *conventions, double x);
+
+/* Relative error of 1 / (1 + exp(-x)), which hands on sigmoid(-x) of that of exp(-x). */
+double gdnp_sigmoid_error(const gdn_conventions *conventions, double x);
+
 /* gamma_n = n u / (1 - n u): n roundings in any order (N. Higham, Accuracy and Stability of
  * Numerical Algorithms, 2nd ed., lemma 3.1). */
 double gdnp_gamma(double n, double unit);

@@ -36,6 +36,11 @@ static inline float round_up(double x) {
     return up;
 }
 
+double gdnp_underflow(gdn_dtype storage, double tiny) {
+    const double under = gdn_dtype_underflow(storage);
+    return storage == GDN_FP16 ? under : fmax(under, tiny);
+}
+
 void gdnp_store_bounded(gdn_output *output, int64_t at, int64_t stride, int64_t flat,
                         const double *values, const double *errors, int64_t count,
                         gdn_dtype storage, double tiny) {
@@ -44,10 +49,7 @@ void gdnp_store_bounded(gdn_output *output, int64_t at, int64_t stride, int64_t 
         return;
     }
     const double unit = gdn_dtype_unit_roundoff(storage);
-    /* fp16 keeps subnormals on every backend; types with fp32's exponent range may be
-     * flushed with it. */
-    const double under = gdn_dtype_underflow(storage);
-    const double eta = storage == GDN_FP16 ? under : fmax(under, tiny);
+    const double eta = gdnp_underflow(storage, tiny);
     float *limit = output->limit + flat;
     for (int64_t i = 0; i < count; i++) {
         const double rounding = unit * (fabs(values[i]) + errors[i]);

@@ -83,10 +83,10 @@ static void run_call(void *context) {
 static void run_head(const kernel_run *r) {
     const int64_t lanes = r->kernel->lanes;
     double *state = bench_alloc(DIM * DIM * sizeof *state);
-    double *rows = bench_alloc(6 * SEGMENT * DIM * sizeof *rows);
+    double *rows = bench_alloc((4 * SEGMENT + 3) * DIM * sizeof *rows);
     double *v = rows, *o = rows + SEGMENT * DIM, *v_error = o + SEGMENT * DIM;
     double *o_error = v_error + SEGMENT * DIM, *row_error = o_error + SEGMENT * DIM;
-    double *row_norm = row_error + SEGMENT * DIM;
+    double *row_norm = row_error + DIM, *row_mass = row_norm + DIM;
     bench_fill(v, GDN_FP64, SEGMENT * DIM, 1.0);
     for (int64_t token = 0; token < r->tokens; token += SEGMENT) {
         for (int64_t first = 0; first < DIM; first += lanes) {
@@ -104,6 +104,7 @@ static void run_head(const kernel_run *r) {
                 .state = state + first * DIM,
                 .row_error = r->limits ? row_error + first : NULL,
                 .row_norm = row_norm + first,
+                .row_mass = row_mass + first,
                 .unit = 0x1p-24,
                 .tiny = 0x1p-126,
             };
@@ -138,7 +139,9 @@ static void fill_keys(kernel_run *r) {
                                        .k_norm = 1.0,
                                        .q_norm = 0.088,
                                        .k_error = 1e-6,
-                                       .q_error = 1e-7};
+                                       .q_error = 1e-7,
+                                       .k_floor = 3e-36,
+                                       .q_floor = 3e-36};
     }
 }
 

@@ -59,7 +59,9 @@ static void make_inputs(kernel_inputs *in) {
                                      .k_norm = 6.0,
                                      .q_norm = 5.0,
                                      .k_error = 1e-6,
-                                     .q_error = 1e-6};
+                                     .q_error = 1e-6,
+                                     .k_floor = 1e-30,
+                                     .q_floor = 1e-30};
     }
 }
 
@@ -69,7 +71,7 @@ static void run_kernel(const gdnp_delta_kernel *kernel, const kernel_inputs *in,
     const int lanes = kernel->lanes;
     *r = (kernel_results){0};
     for (int first = 0; first < ROWS; first += lanes) {
-        double state[KEYS * ROWS], row_norm[ROWS];
+        double state[KEYS * ROWS], row_norm[ROWS], row_mass[ROWS];
         const double v_error[TOKENS][ROWS] = {{0.0}};
         for (int l = 0; l < lanes; l++) {
             for (int i = 0; i < KEYS; i++) {
@@ -77,6 +79,7 @@ static void run_kernel(const gdnp_delta_kernel *kernel, const kernel_inputs *in,
             }
             r->row_error[first + l] = limits ? 1e-5 * (first + l) : 0.0;
             row_norm[l] = 3.0;
+            row_mass[l] = 4.0;
         }
         const gdnp_delta_block block = {
             .length = length,
@@ -92,6 +95,7 @@ static void run_kernel(const gdnp_delta_kernel *kernel, const kernel_inputs *in,
             .state = state,
             .row_error = limits ? r->row_error + first : NULL,
             .row_norm = row_norm,
+            .row_mass = row_mass,
             .unit = (double)FLT_EPSILON / 2,
             .tiny = (double)FLT_MIN,
             .decay_order = order.decay,
