@@ -280,7 +280,8 @@ static void widen_for_carry(const gdnp_head *head, head_buffers *b) {
     }
 }
 
-/* The slips of the carried state: rounded after every token, forgotten after every chunk. */
+/* The slips of the carried state: rounded after every token, forgotten after each chunk.
+ */
 static void slip_state(const gdnp_head *head, head_buffers *b, int64_t token) {
     const int64_t count = b->rows * head->keys->k_dim;
     if (head->conventions->slip == GDN_SLIP_STATE_ROUNDED) {

@@ -127,8 +127,8 @@ typedef struct gdnp_workspace {
     size_t bytes;
 } gdnp_workspace;
 
-/* Makes room, uninitialised, for the keys of `length` tokens and for `values`. A workspace
- * is zeroed before its first use; the caller destroys it in any case. */
+/* Makes room, uninitialised, for the keys of `length` tokens and for `values`. The
+ * workspace is zeroed before its first use; the caller destroys it in any case. */
 gdn_status gdnp_workspace_resize(gdnp_workspace *w, int64_t length, int64_t k_dim,
                                  int64_t values, gdn_error *err);
 void gdnp_workspace_destroy(gdnp_workspace *w);

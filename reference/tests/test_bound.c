@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <omp.h>
 
 #include "delta_kernel.h"
 #include "gdn/exact.h"
@@ -309,9 +310,11 @@ static void coarse_draw(coarse_run *r, uint64_t seed) {
     }
     for (int t = 0; t < COARSE_TOKENS; t++) {
         r->v[t] = coarse(gdn_random_normal(&random, next++));
+        const double decay = gdn_random_uniform(&random, next++);
+        const double beta = gdn_random_uniform(&random, next++);
         r->tokens[t] = (gdnp_token){
-            .decay = coarse(gdn_random_uniform(&random, next++)),
-            .beta = coarse(gdn_random_uniform(&random, next++)),
+            .decay = coarse(decay),
+            .beta = coarse(beta),
             .k_norm = row_norm(r->k + t * COARSE_KEYS),
             .q_norm = row_norm(r->q + t * COARSE_KEYS),
         };
@@ -400,5 +403,6 @@ int main(void) {
         cmocka_unit_test(test_gates_summed_in_fp32_exceed_a_limit),
         cmocka_unit_test(test_the_recursion_holds_for_bf16_arithmetic),
     };
+    omp_set_num_threads(1); /* thousands of calls, each too small to share */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -256,10 +256,10 @@ static void test_gone_and_added_cases_are_named(void **state) {
         assert_int_equal(gdn_vector_writer_create(&writer, all->dir, suites[side], &err),
                          0);
         for (int i = side; i < side + 2; i++) {
-            assert_int_equal(
-                gdn_vector_writer_add(writer, &all->problems[i], &all->goldens[i],
-                                      &all->certificates[i], &err),
-                0);
+            assert_int_equal(gdn_vector_writer_add(writer, &all->problems[i],
+                                                   &all->goldens[i], &all->certificates[i],
+                                                   &err),
+                             0);
         }
         assert_int_equal(gdn_vector_writer_commit(writer, &err), 0);
     }
