@@ -6,18 +6,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "judge.h"
 #include "plan_cases.h"
 #include "session.h"
 #include "tripwire.h"
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+#include "worker_process.h"
 
 /* One line of the event stream, on its way before anything else happens: a killed run has
  * lost no verdict, and its last line names the case that was running. Takes `event`. */
@@ -66,7 +60,7 @@ static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session
                            gdn_case_result *result, gdn_error *err) {
     gdn_problem problem = {0};
     gdn_golden golden = {0};
-    const double start = now();
+    const double start = gdnp_now();
     gdn_status status = prepare(planned, &problem, &golden, err);
     bool supported = false;
     bool ran = false;
@@ -88,7 +82,7 @@ static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session
     }
     gdn_golden_destroy(&golden);
     gdn_problem_destroy(&problem);
-    result->total_seconds = now() - start;
+    result->total_seconds = gdnp_now() - start;
     return status;
 }
 

@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "worker_process.h"
 
 /* A device may compile or load firmware when it is opened or first asked. */
 #define OPEN_TIMEOUT  300.0
@@ -16,12 +17,6 @@
 static const char PROBE_CASE[] =
     "{\"op\": \"%s\", \"profile\": \"vllm-xpu\", \"batch\": \"dec1\","
     " \"num_k_heads\": 1, \"num_v_heads\": 1, \"head_k_dim\": 32, \"head_v_dim\": 32}";
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void drop_worker(gdn_session *session) {
     gdn_worker_close(session->worker, CLOSE_TIMEOUT, NULL);
@@ -254,10 +249,10 @@ gdn_status gdn_session_supports(gdn_session *session, const gdn_problem *problem
 gdn_status gdn_session_run(gdn_session *session, const gdn_problem *problem, bool *ran,
                            gdn_case_result *result, gdn_error *err) {
     gdn_worker_reply reply;
-    const double start = now();
+    const double start = gdnp_now();
     GDN_TRY(gdn_worker_run(session->worker, &problem->call, problem->arena.fd,
                            session->timeout, &reply, err));
-    result->device_seconds = now() - start;
+    result->device_seconds = gdnp_now() - start;
     result->kernel_seconds = reply.seconds;
     *ran = reply.outcome == GDN_WORKER_OK;
     return settle(session, problem->call.op, &reply, result, err);

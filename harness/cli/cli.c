@@ -89,7 +89,7 @@ bool gdn_cli_paths(gdn_paths *paths, int *exit_code) {
     return false;
 }
 
-bool gdn_cli_add_suites(const char **suites, char *text) {
+void gdn_cli_add_suites(struct argp_state *state, const char **suites, char *text) {
     size_t n = 0;
     while (suites[n]) {
         n++;
@@ -97,9 +97,10 @@ bool gdn_cli_add_suites(const char **suites, char *text) {
     char *name;
     while ((name = strsep(&text, ",")) != NULL) {
         if (*name == '\0' || n + 1 >= GDN_CLI_MAX_SUITES) {
-            return false;
+            argp_error(state, "--suite: an empty name, or more than %d suites",
+                       GDN_CLI_MAX_SUITES - 1);
+            return;
         }
         suites[n++] = name;
     }
-    return true;
 }

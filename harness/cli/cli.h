@@ -39,8 +39,8 @@ bool gdn_cli_paths(gdn_paths *paths, int *exit_code);
 
 #define GDN_CLI_MAX_SUITES 32
 
-/// Appends the comma-separated suite names of one --suite option; false if there are too
-/// many or one is empty. Names point into `text`, which is cut.
-bool gdn_cli_add_suites(const char **suites, char *text);
+/// Appends the comma-separated suite names of one --suite option; too many, or an empty one,
+/// is bad usage. Names point into `text`, which is cut.
+void gdn_cli_add_suites(struct argp_state *state, const char **suites, char *text);
 
 #endif

@@ -33,10 +33,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     arguments *a = state->input;
     switch (key) {
     case 's':
-        if (!gdn_cli_add_suites(a->suites, arg)) {
-            argp_error(state, "--suite: an empty name, or more than %d suites",
-                       GDN_CLI_MAX_SUITES - 1);
-        }
+        gdn_cli_add_suites(state, a->suites, arg);
         return 0;
     case 'o':
         a->folder = arg;

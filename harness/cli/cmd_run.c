@@ -38,10 +38,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         a->run.device = arg;
         return 0;
     case 's':
-        if (!gdn_cli_add_suites(a->suites, arg)) {
-            argp_error(state, "--suite: an empty name, or more than %d suites",
-                       GDN_CLI_MAX_SUITES - 1);
-        }
+        gdn_cli_add_suites(state, a->suites, arg);
         return 0;
     case KEY_CASE:
         a->run.glob = arg;
