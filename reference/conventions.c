@@ -29,7 +29,28 @@ static const gdn_convention_field FIELDS[] = {
     ENUM(state_order, 2, "memory order of one head's state", "vk", "kv"),
     ENUM(state_access, 1, "whether the declared order is obeyed", "declared", "transposed"),
     ENUM(head_map, 2, "key head of a value head", "grouped", "tiled"),
-    ENUM(conv_window, 2, "conv inputs kept by speculative decode", "snapshot", "sliding"),
+    ENUM(conv_window, 4, "conv inputs kept by speculative decode", "snapshot", "sliding",
+         "rolling", "windows"),
+    ENUM(conv_state_order, 2, "axes of the conv state pool", "sd", "ds"),
+    ENUM(conv_anchor, 2, "rows of a long conv line that hold the history", "first", "last"),
+    ENUM(conv_history, 2, "rows of conv history kept", "window", "taps"),
+    ENUM(conv_weight, 3, "memory order of the conv weight", "cw", "wc", "vnni"),
+    ENUM(conv_product, 2, "rounding of each product of the convolution", "none", "storage"),
+    ENUM(spec_state, 2, "where speculative states go", "slots", "buffer"),
+    ENUM(buffer_rows, 2, "intermediate rows of a sequence", "by_request", "by_index"),
+    ENUM(gate_input, 2, "what g holds", "log", "decay"),
+    ENUM(beta_input, 2, "what beta holds", "value", "logits"),
+    ENUM(beta_storage, 2, "type of the tensor beta", "fp32", "activation"),
+    ENUM(beta_rounding, 3, "rounding of a beta made inside an op", "none", "once",
+         "thrice_in_decode"),
+    ENUM(beta_tail, 2, "rounding of gating's heads behind the last 32", "as_others",
+         "thrice"),
+    ENUM(l2norm_form, 3, "where eps of the norm stands", "inside", "outside", "max"),
+    ENUM(chunk_qk, 3, "rounding of normalised q and k in chunked sequences", "none",
+         "storage", "scaled"),
+    ENUM(pad_sequences, 4, "what becomes of padded sequences", "refused", "skipped",
+         "zeroed", "from_zero"),
+    ENUM(pad_rows, 2, "rows of gdn_attention that no sequence computes", "kept", "zeroed"),
     ENUM(spec_column, 1, "column that a speculative sequence starts from",
          "accepted_minus_one", "accepted", "first"),
     ENUM(decay_order, 1, "where the decay stands in a step", "before_read", "after_read",
@@ -39,17 +60,24 @@ static const gdn_convention_field FIELDS[] = {
     ENUM(delta_beta, 1, "beta in the delta", "applied", "omitted"),
     ENUM(activation, 2, "after the convolution", "silu", "none"),
     ENUM(conv_output, 2, "rounding of y after the activation", "none", "storage"),
-    ENUM(state_carry, 3, "how often the carried state is stored", "call", "chunk", "token"),
+    ENUM(state_carry, 4, "how often the carried state is stored", "call", "chunk", "token",
+         "kernel"),
     ENUM(metadata_rules, 3, "revision of the metadata builder", "early", "mid", "late"),
     ENUM(stray_write, 1, "write outside the outputs", "none", "slot0", "guard"),
     ENUM(slip, 1, "a slip at one place", "none", "q_unscaled", "k_scaled", "l2norm_missing",
          "l2norm_mean", "dt_bias_missing", "gate_bf16", "beta_bf16", "ab_swapped",
          "qk_swapped", "z_from_v", "taps_reversed", "bias_missing", "flags_shifted",
          "tokens_unindexed", "state_rounded", "state_truncated", "last_column_only"),
-    ENUM(numeric_class, 2, "arithmetic of the backend", "fp32", "fp64"),
-    NUMBER(pad_slot_id, GDN_FIELD_INT, -1, 0, "slot id in padded metadata rows"),
-    NUMBER(l2norm_eps, GDN_FIELD_REAL, 0, 1, "added to the sum of squares in the root"),
-    NUMBER(softplus_threshold, GDN_FIELD_REAL, 0, 1000, "softplus(x) = x above it"),
+    ENUM(numeric_class, 5, "arithmetic of the backend", "fp32", "fp64", "tf32-mma",
+         "fp16-mma", "bf16-mma"),
+    ENUM(chunk_class, 5, "arithmetic of chunked sequences", "fp32", "fp64", "tf32-mma",
+         "fp16-mma", "bf16-mma"),
+    NUMBER(pad_slot_id, GDN_FIELD_INT, -1, 0, "state index of padding"),
+    NUMBER(l2norm_eps, GDN_FIELD_REAL, 0, 1, "eps of the l2 norm"),
+    NUMBER(softplus_beta, GDN_FIELD_REAL, 0.01, 100,
+           "softplus(x) = log(1+exp(beta x))/beta"),
+    NUMBER(softplus_threshold, GDN_FIELD_REAL, 0, 1000,
+           "softplus(x) = x where beta x > it"),
     NUMBER(exp_error, GDN_FIELD_REAL, 0, 1e6, "granted relative error of exp, in u"),
     NUMBER(rsqrt_error, GDN_FIELD_REAL, 0, 1e6, "granted relative error of 1/sqrt, in u"),
     NUMBER(sigmoid_error, GDN_FIELD_REAL, 0, 1e6,
@@ -82,11 +110,62 @@ gdn_conventions gdn_conventions_default(void) {
         .conv_output = GDN_ROUND_STORAGE,
         .metadata_rules = GDN_METADATA_MID,
         .l2norm_eps = 1e-6,
+        .softplus_beta = 1.0,
         .softplus_threshold = 20.0,
         .exp_error = 4.0,
         .rsqrt_error = 4.0,
         .sigmoid_error = 8.0,
     };
+}
+
+/* Values of two fields of which only one can be meant. */
+typedef struct contradiction {
+    const char *field;
+    int value;
+    const char *other;
+    int wrong;
+    const char *reason;
+} contradiction;
+
+static const contradiction CONTRADICTIONS[] = {
+    {"conv_window", GDN_CONV_SNAPSHOT, "conv_anchor", GDN_CONV_LAST,
+     "snapshots are read from row 0"},
+    {"conv_window", GDN_CONV_SLIDING, "conv_anchor", GDN_CONV_LAST,
+     "a sliding line is counted from row 0"},
+    {"conv_window", GDN_CONV_ROLLING, "conv_anchor", GDN_CONV_FIRST,
+     "a rolling line ends with the history"},
+    {"conv_window", GDN_CONV_SNAPSHOT, "spec_state", GDN_SPEC_BUFFER,
+     "snapshots need a slot for each draft column"},
+    {"conv_window", GDN_CONV_SLIDING, "spec_state", GDN_SPEC_BUFFER,
+     "the line starts where the slots of accepted columns say"},
+    {"conv_window", GDN_CONV_ROLLING, "spec_state", GDN_SPEC_SLOTS,
+     "a rolled line has forgotten what a column per draft could restore"},
+    {"conv_window", GDN_CONV_WINDOWS, "spec_state", GDN_SPEC_SLOTS,
+     "windows live in the rows of intermediate tensors"},
+    {"conv_history", GDN_CONV_KEEPS_TAPS, "conv_anchor", GDN_CONV_FIRST,
+     "the history that a step uses ends the line"},
+    {"beta_storage", GDN_BETA_FP32, "beta_tail", GDN_TAIL_THRICE,
+     "the tail of a beta in fp32 is not rounded"},
+};
+
+static int enum_value(const gdn_conventions *conventions, const char *name) {
+    const gdn_convention_field *field = gdn_convention_field_find(name);
+    return *(const int *)((const char *)conventions + field->offset);
+}
+
+gdn_status gdn_conventions_check(const gdn_conventions *conventions, gdn_error *err) {
+    for (size_t i = 0; i < sizeof CONTRADICTIONS / sizeof CONTRADICTIONS[0]; i++) {
+        const contradiction *c = &CONTRADICTIONS[i];
+        if (enum_value(conventions, c->field) == c->value &&
+            enum_value(conventions, c->other) == c->wrong) {
+            return gdn_error_set(
+                err, GDN_ERR_ARG,
+                "%s: expected another value than \"%s\" beside %s \"%s\": %s", c->other,
+                gdn_convention_field_find(c->other)->values[c->wrong], c->field,
+                gdn_convention_field_find(c->field)->values[c->value], c->reason);
+        }
+    }
+    return GDN_OK;
 }
 
 static gdn_status set_enum(int *target, const gdn_convention_field *field,

@@ -127,6 +127,16 @@ static gdn_status read_source(char *text, size_t size, const json_t *root,
     return read_pulls(text, size, root, where, err);
 }
 
+/* Of the whole: what a file leaves open a variant may still decide. */
+static gdn_status check_conventions(const gdn_conventions *conventions, const char *where,
+                                    gdn_error *err) {
+    gdn_error cause = {0};
+    if (gdn_conventions_check(conventions, &cause) == GDN_OK) {
+        return GDN_OK;
+    }
+    return gdn_error_set(err, GDN_ERR_FORMAT, "%s.conventions: %s", where, cause.message);
+}
+
 /* A variant laid over the file's common part, which `profile` holds on entry. */
 static gdn_status read_variant(gdn_profile *profile, char *source, size_t size,
                                const json_t *variant, const char *where, gdn_error *err) {
@@ -137,7 +147,8 @@ static gdn_status read_variant(gdn_profile *profile, char *source, size_t size,
     GDN_TRY(gdn_json_text(&summary, variant, "summary", GDN_ERR_FORMAT, where, err));
     GDN_TRY(read_pulls(source, size, variant, where, err));
     GDN_TRY(read_flag(&profile->ragged_spec, variant, "ragged_spec", where, err));
-    return read_conventions(&profile->conventions, variant, where, err);
+    GDN_TRY(read_conventions(&profile->conventions, variant, where, err));
+    return check_conventions(&profile->conventions, where, err);
 }
 
 /* Finds which variant is meant and says whether the file's variants make sense at all. */
@@ -245,6 +256,9 @@ static gdn_status read_profile(gdn_profile *profile, const json_t *root, const c
     GDN_TRY(read_flag(&common.ragged_spec, root, "ragged_spec", where, err));
     GDN_TRY(read_conventions(&common.conventions, root, where, err));
     GDN_TRY(pick_variant(&picked, root, stem, wanted, where, err));
+    if (!picked) {
+        GDN_TRY(check_conventions(&common.conventions, where, err));
+    }
     *profile = common;
     snprintf(source, sizeof source, "%s", common_source);
     const char *name = NULL;

@@ -43,11 +43,112 @@ typedef enum gdn_head_map {
     GDN_HEADS_TILED,   ///< hv mod HK (ggml)
 } gdn_head_map;
 
-/// What speculative decode keeps of the conv inputs (contract vllm_xpu 3.2 and 3.3).
+/// What speculative decode keeps of the conv inputs (contracts vllm_xpu 3.2 and 3.3,
+/// sglang_npu 2.0 and 2.6).
 typedef enum gdn_conv_window {
     GDN_CONV_SNAPSHOT, ///< A: W-1 rows in the slot of each draft column
     GDN_CONV_SLIDING,  ///< B: one line of W-2+Q rows in the slot of column 0
+    GDN_CONV_ROLLING,  ///< history in the line's last W-1 rows; all R rows roll on by Q
+    GDN_CONV_WINDOWS, ///< W-1 rows a slot; the window after each token in a tensor of its own
 } gdn_conv_window;
+
+/// Axes of the conv state pool.
+typedef enum gdn_conv_state_order {
+    GDN_CONV_STATE_SD, ///< [S,R,C]: channels contiguous
+    GDN_CONV_STATE_DS, ///< [S,C,R]: rows contiguous
+} gdn_conv_state_order;
+
+/// Which rows of a line that is longer than the history hold it outside of speculation.
+typedef enum gdn_conv_anchor {
+    GDN_CONV_FIRST, ///< rows 0 .. W-2; those behind are left alone
+    GDN_CONV_LAST,  ///< the last W-1 rows; those before are left alone
+} gdn_conv_anchor;
+
+/// Rows of history that are kept. A step needs W-1.
+typedef enum gdn_conv_history {
+    GDN_CONV_KEEPS_WINDOW, ///< W-1
+    GDN_CONV_KEEPS_TAPS,   ///< W: the oldest one is kept and never used (FLA)
+} gdn_conv_history;
+
+/// Memory order of the conv weight.
+typedef enum gdn_conv_weight {
+    GDN_WEIGHT_CW,   ///< [C,W]
+    GDN_WEIGHT_WC,   ///< [W,C]
+    GDN_WEIGHT_VNNI, ///< [C,W] whose memory is [C/32][W/2][32][2]: conv_weight_pack's result
+} gdn_conv_weight;
+
+/// What a speculative sequence starts from, and where its states go.
+typedef enum gdn_spec_state {
+    GDN_SPEC_SLOTS,  ///< a slot of the pool for each draft column
+    GDN_SPEC_BUFFER, ///< the pool is read only; a row of intermediate_state a column
+} gdn_spec_state;
+
+/// Rows of the intermediate tensors that sequence i of B owns.
+typedef enum gdn_buffer_rows {
+    GDN_BUFFER_BY_REQUEST, ///< i Q .. i Q + Q-1
+    GDN_BUFFER_BY_INDEX,   ///< Q adjacent rows of any request's place
+} gdn_buffer_rows;
+
+/// What the tensor `g` holds.
+typedef enum gdn_gate_input {
+    GDN_GATE_LOG,   ///< the log decay, g <= 0
+    GDN_GATE_DECAY, ///< the decay itself, exp(g)
+} gdn_gate_input;
+
+/// What the tensor `beta` of gated_delta_rule holds.
+typedef enum gdn_beta_input {
+    GDN_BETA_VALUE,  ///< sigmoid applied
+    GDN_BETA_LOGITS, ///< sigmoid due
+} gdn_beta_input;
+
+/// Storage type of the tensor `beta`, and rounding of a beta that passes between stages.
+typedef enum gdn_beta_storage {
+    GDN_BETA_FP32,
+    GDN_BETA_ACTIVATION, ///< T
+} gdn_beta_storage;
+
+/// Rounding of a beta that an op makes from its logits for itself.
+typedef enum gdn_beta_rounding {
+    GDN_BETA_UNROUNDED,
+    GDN_BETA_ROUNDED, ///< to T, once
+    /// To T after each of exp(-b), 1 + exp(-b) and the quotient, in sequences that are not
+    /// speculative (contract vllm_cpu_and_metadata 1.0, derived and confirmed in section 6).
+    GDN_BETA_THRICE_IN_DECODE,
+} gdn_beta_rounding;
+
+/// Rounding of the heads of gdn_gating behind the last 32 that fill a vector.
+typedef enum gdn_beta_tail {
+    GDN_TAIL_AS_OTHERS,
+    GDN_TAIL_THRICE, ///< to T after each step, as above
+} gdn_beta_tail;
+
+/// Where eps of the l2 norm stands, and what it does.
+typedef enum gdn_l2norm_form {
+    GDN_L2NORM_INSIDE,  ///< x / sqrt(sum + eps)
+    GDN_L2NORM_OUTSIDE, ///< x / (sqrt(sum) + eps)
+    GDN_L2NORM_MAX,     ///< x / max(sqrt(sum), eps)
+} gdn_l2norm_form;
+
+/// Rounding of normalised keys and queries in chunked sequences.
+typedef enum gdn_chunk_qk {
+    GDN_CHUNK_QK_NONE,
+    GDN_CHUNK_QK_STORAGE, ///< k and q to T, then the scale
+    GDN_CHUNK_QK_SCALED,  ///< k to T; q scaled, then to T
+} gdn_chunk_qk;
+
+/// What becomes of a sequence whose state index is a pad id.
+typedef enum gdn_pad_sequences {
+    GDN_PAD_REFUSED,   ///< not allowed in a call
+    GDN_PAD_SKIPPED,   ///< no output row, no state is written
+    GDN_PAD_ZEROED,    ///< output rows are 0, no state is written
+    GDN_PAD_FROM_ZERO, ///< computed from a zero state, no state is written
+} gdn_pad_sequences;
+
+/// Rows of gdn_attention's outputs that belong to no sequence, or to a skipped one.
+typedef enum gdn_pad_rows {
+    GDN_PAD_ROWS_KEPT,
+    GDN_PAD_ROWS_ZEROED,
+} gdn_pad_rows;
 
 /// Column of its slot row that a speculative sequence starts from.
 typedef enum gdn_spec_column {
@@ -83,9 +184,10 @@ typedef enum gdn_rounding {
 
 /// How often the carried state passes through its storage type within a call.
 typedef enum gdn_state_carry {
-    GDN_CARRY_CALL,  ///< never: rounded copies leave, the carried value stays
-    GDN_CARRY_CHUNK, ///< after every 64 tokens of a sequence
-    GDN_CARRY_TOKEN, ///< after every token
+    GDN_CARRY_CALL,   ///< never: rounded copies leave, the carried value stays
+    GDN_CARRY_CHUNK,  ///< after every 64 tokens of a sequence
+    GDN_CARRY_TOKEN,  ///< after every token
+    GDN_CARRY_KERNEL, ///< after every 64 tokens of chunked sequences, every token of others
 } gdn_state_carry;
 
 typedef enum gdn_activation { GDN_ACTIVATION_SILU, GDN_ACTIVATION_NONE } gdn_activation;
@@ -131,10 +233,14 @@ typedef enum gdn_slip {
     GDN_SLIP_LAST_COLUMN_ONLY,
 } gdn_slip;
 
-/// Arithmetic in which a backend of the profile computes; sets u in every limit.
+/// Arithmetic in which a backend of the profile computes; sets u in every limit. The matrix
+/// classes round the operands of matrix products and add in fp32.
 typedef enum gdn_numeric_class {
     GDN_CLASS_FP32,
     GDN_CLASS_FP64, ///< for checks of the reference against itself
+    GDN_CLASS_TF32_MMA,
+    GDN_CLASS_FP16_MMA,
+    GDN_CLASS_BF16_MMA,
 } gdn_numeric_class;
 
 typedef struct gdn_conventions {
@@ -143,6 +249,22 @@ typedef struct gdn_conventions {
     gdn_state_access state_access;
     gdn_head_map head_map;
     gdn_conv_window conv_window;
+    gdn_conv_state_order conv_state_order;
+    gdn_conv_anchor conv_anchor;
+    gdn_conv_history conv_history;
+    gdn_conv_weight conv_weight;
+    gdn_rounding conv_product; ///< each weight times its input, before the sum
+    gdn_spec_state spec_state;
+    gdn_buffer_rows buffer_rows;
+    gdn_gate_input gate_input;
+    gdn_beta_input beta_input;
+    gdn_beta_storage beta_storage;
+    gdn_beta_rounding beta_rounding;
+    gdn_beta_tail beta_tail;
+    gdn_l2norm_form l2norm_form;
+    gdn_chunk_qk chunk_qk;
+    gdn_pad_sequences pad_sequences;
+    gdn_pad_rows pad_rows;
     gdn_spec_column spec_column;
     gdn_decay_order decay_order;
     gdn_output_state output_state;
@@ -154,10 +276,12 @@ typedef struct gdn_conventions {
     gdn_metadata_rules metadata_rules;
     gdn_stray_write stray_write;
     gdn_slip slip;
-    gdn_numeric_class numeric_class;
-    int pad_slot_id;           ///< what gdn_metadata writes into padded state rows: -1 or 0
-    double l2norm_eps;         ///< added to the sum of squares, inside the root
-    double softplus_threshold; ///< softplus(x) = x above it
+    gdn_numeric_class numeric_class; ///< of everything but chunked sequences
+    gdn_numeric_class chunk_class;   ///< of the recurrence in chunked sequences
+    int pad_slot_id;   ///< state index of padding: what gdn_metadata writes, what ops see
+    double l2norm_eps; ///< see gdn_l2norm_form
+    double softplus_beta;      ///< softplus(x) = log(1 + exp(beta x)) / beta
+    double softplus_threshold; ///< softplus(x) = x where beta x is above it
     /* Relative errors that the profile grants to a backend's intrinsics, in units of the
      * class's u; limits are built from them (bound.h). */
     double exp_error;
@@ -191,6 +315,11 @@ const gdn_convention_field *gdn_convention_field_find(const char *name);
 
 /// vLLM XPU's native path with sliding windows: the base that profiles are written against.
 gdn_conventions gdn_conventions_default(void);
+
+/// Fields that contradict each other: GDN_ERR_ARG names both, their values and what is
+/// allowed.
+GDN_NODISCARD gdn_status gdn_conventions_check(const gdn_conventions *conventions,
+                                               gdn_error *err);
 
 /// Sets one field from text. GDN_ERR_ARG names the field, the value and what is allowed.
 GDN_NODISCARD gdn_status gdn_conventions_set(gdn_conventions *conventions,
