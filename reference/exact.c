@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 _Static_assert(FLT_EVAL_METHOD == 0, "the error bounds need every operation in FP64");
 
@@ -73,6 +74,10 @@ typedef struct near_value {
     double lo;
     double err;
 } near_value;
+
+/* For gdn_exact_fallbacks(). */
+static atomic_llong fallback_calls;
+static atomic_llong fallback_nanoseconds;
 
 typedef int mpfr_operation(mpfr_ptr, mpfr_srcptr, mpfr_rnd_t);
 
@@ -158,6 +163,8 @@ static inline void need_tables(void) {
  * of each of them as the exact value, also where subnormals have fewer bits. So only the
  * last rounding counts. */
 static double by_mpfr(mpfr_operation *operation, double x) {
+    struct timespec from;
+    clock_gettime(CLOCK_MONOTONIC, &from);
     mpfr_t argument;
     mpfr_t result;
     mpfr_init2(argument, DBL_MANT_DIG);
@@ -177,7 +184,17 @@ static double by_mpfr(mpfr_operation *operation, double x) {
     mpfr_clear(result);
     /* MPFR's cache belongs to the thread and would be lost with it. */
     mpfr_free_cache2(MPFR_FREE_LOCAL_CACHE);
+    struct timespec to;
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    atomic_fetch_add(&fallback_calls, 1);
+    atomic_fetch_add(&fallback_nanoseconds,
+                     (to.tv_sec - from.tv_sec) * 1000000000LL + to.tv_nsec - from.tv_nsec);
     return rounded;
+}
+
+double gdn_exact_fallbacks(long long *calls) {
+    *calls = atomic_load(&fallback_calls);
+    return (double)atomic_load(&fallback_nanoseconds) * 1e-9;
 }
 
 /* Ziv's rounding test: rounding is monotone, so if both ends agree, all between do. The

@@ -3,9 +3,7 @@
 
 /* Writes vector files and manifests. Both take shape under temporary names in the folder
  * they end up in, where a rename replaces the old file in one step. */
-#include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +12,7 @@
 #include "certificate.h"
 #include "hdf5_io.h"
 #include "manifest.h"
+#include "replace_file.h"
 
 struct gdn_vector_writer {
     json_t *manifest;
@@ -33,92 +32,20 @@ typedef struct target {
     json_t *digests;
 } target;
 
-/* ---- files ---- */
-
 static gdn_status out_of_memory(gdn_error *err) {
     return gdn_error_set(err, GDN_ERR_OOM, "out of memory");
-}
-
-/* Creates an empty file beside `path` under a name that nobody else has. Not mkstemp():
- * its mode would stay with the final file, which others must be able to read. */
-static gdn_status create_temporary(const char *path, char **temporary, int *fd,
-                                   gdn_error *err) {
-    for (int n = 0; n < 1000; n++) {
-        char *name = NULL;
-        if (asprintf(&name, "%s.%ld-%d.tmp", path, (long)getpid(), n) < 0) {
-            return out_of_memory(err);
-        }
-        *fd = open(name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
-        if (*fd >= 0) {
-            *temporary = name;
-            return GDN_OK;
-        }
-        const int cause = errno;
-        if (cause != EEXIST) {
-            gdn_error_set(err, GDN_ERR_IO, "cannot create %s: %s", name, strerror(cause));
-            free(name);
-            return GDN_ERR_IO;
-        }
-        free(name);
-    }
-    return gdn_error_set(err, GDN_ERR_IO, "cannot create %s: all temporary names are taken",
-                         path);
-}
-
-static gdn_status sync_path(const char *path, int flags, gdn_error *err) {
-    const int fd = open(path, flags | O_CLOEXEC);
-    const bool synced = fd >= 0 && fsync(fd) == 0;
-    const int cause = errno;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return synced ? GDN_OK
-                  : gdn_error_set(err, GDN_ERR_IO, "cannot sync %s: %s", path,
-                                  strerror(cause));
-}
-
-static bool write_all(int fd, const char *text, size_t size) {
-    while (size > 0) {
-        const ssize_t n = write(fd, text, size);
-        if (n < 0 && errno != EINTR) {
-            return false;
-        }
-        text += n > 0 ? n : 0;
-        size -= n > 0 ? (size_t)n : 0;
-    }
-    return true;
 }
 
 /* Writes the manifest under a temporary name beside `path` and syncs it. */
 static gdn_status write_manifest(const gdn_vector_writer *writer, const char *path,
                                  char **temporary, gdn_error *err) {
-    gdn_status status = GDN_OK;
-    int fd = -1;
     char *text = gdnp_manifest_text(writer->manifest);
     if (!text) {
         return out_of_memory(err);
     }
-    status = create_temporary(path, temporary, &fd, err);
-    if (status == GDN_OK && (!write_all(fd, text, strlen(text)) || fsync(fd) != 0)) {
-        status = gdn_error_set(err, GDN_ERR_IO, "cannot write %s: %s", *temporary,
-                               strerror(errno));
-    }
-    if (fd >= 0 && close(fd) != 0 && status == GDN_OK) {
-        status = gdn_error_set(err, GDN_ERR_IO, "cannot write %s: %s", *temporary,
-                               strerror(errno));
-    }
+    const gdn_status status = gdnp_temporary_text(path, text, temporary, err);
     free(text);
     return status;
-}
-
-static gdn_status rename_over(char **temporary, const char *path, gdn_error *err) {
-    if (rename(*temporary, path) != 0) {
-        return gdn_error_set(err, GDN_ERR_IO, "cannot rename %s to %s: %s", *temporary,
-                             path, strerror(errno));
-    }
-    free(*temporary);
-    *temporary = NULL;
-    return GDN_OK;
 }
 
 /* ---- life ---- */
@@ -129,7 +56,7 @@ static gdn_status create_file(gdn_vector_writer *writer, gdn_error *err) {
     if (!path) {
         return out_of_memory(err);
     }
-    gdn_status status = create_temporary(path, &writer->temporary, &fd, err);
+    gdn_status status = gdnp_temporary_create(path, &writer->temporary, &fd, err);
     free(path);
     if (status != GDN_OK) {
         return status;
@@ -191,13 +118,13 @@ static gdn_status publish(gdn_vector_writer *writer, gdn_error *err) {
     if (status != GDN_OK) {
         goto cleanup;
     }
-    if ((status = sync_path(writer->temporary, O_RDWR, err)) != GDN_OK ||
+    if ((status = gdnp_sync_path(writer->temporary, O_RDWR, err)) != GDN_OK ||
         (status = write_manifest(writer, manifest, &temporary, err)) != GDN_OK ||
-        (status = rename_over(&writer->temporary, vectors, err)) != GDN_OK ||
-        (status = rename_over(&temporary, manifest, err)) != GDN_OK) {
+        (status = gdnp_rename_over(&writer->temporary, vectors, err)) != GDN_OK ||
+        (status = gdnp_rename_over(&temporary, manifest, err)) != GDN_OK) {
         goto cleanup;
     }
-    status = sync_path(writer->dir, O_RDONLY | O_DIRECTORY, err);
+    status = gdnp_sync_path(writer->dir, O_RDONLY | O_DIRECTORY, err);
 
 cleanup:
     if (temporary) {

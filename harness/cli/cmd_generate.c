@@ -8,11 +8,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli.h"
-#include "expand.h"
-#include "vector_file.h"
+#include <omp.h>
 
-enum { KEY_CHECK = 256 };
+#include "cli.h"
+#include "digest_list.h"
+#include "expand.h"
+#include "gdn/exact.h"
+#include "vector_file.h"
+#include "worker_process.h"
+
+enum { KEY_CHECK = 256, KEY_DIGESTS };
 
 static const struct argp_option OPTIONS[] = {
     {"suite", 's', "SUITE", 0, "Suite to generate, repeatable, commas allowed (required)",
@@ -20,14 +25,22 @@ static const struct argp_option OPTIONS[] = {
     {"output", 'o', "DIR", 0, "Folder of the vector files (default: the program's own)", 0},
     {"check", KEY_CHECK, NULL, 0,
      "Write nothing: regenerate and compare with the manifest and the file in DIR", 0},
+    {"digests", KEY_DIGESTS, NULL, 0,
+     "Write one digest a case instead of vectors: SUITE.digests, which --check knows too",
+     0},
     {0},
 };
 
 typedef struct arguments {
     const char *suites[GDN_CLI_MAX_SUITES];
     const char *folder;
-    bool check;
+    bool check, digests;
 } arguments;
+
+/* Where the time of a suite goes, in seconds. */
+typedef struct phases {
+    double inputs, reference, certificates, files;
+} phases;
 
 static error_t parse(int key, char *arg, struct argp_state *state) {
     arguments *a = state->input;
@@ -41,6 +54,9 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case KEY_CHECK:
         a->check = true;
         return 0;
+    case KEY_DIGESTS:
+        a->digests = true;
+        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument \"%s\"", arg);
         return 0;
@@ -48,24 +64,41 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         if (!a->suites[0]) {
             argp_error(state, "expected at least one --suite");
         }
+        if (a->check && a->digests) {
+            argp_error(state, "expected one of --check and --digests");
+        }
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
+/* Time since `*then`, which becomes now. */
+static double lap(double *then) {
+    const double now = gdnp_now();
+    const double passed = now - *then;
+    *then = now;
+    return passed;
+}
+
+/* `certify` false: digests are all that is wanted. */
 static gdn_status generate_case(gdn_vector_writer *writer, const gdn_case *test,
-                                gdn_error *err) {
+                                bool certify, phases *time, gdn_error *err) {
     gdn_problem problem;
     gdn_golden golden;
+    double then = gdnp_now();
     GDN_TRY(gdn_problem_create(&problem, test, err));
+    time->inputs += lap(&then);
     gdn_status status = gdn_golden_create(&golden, &problem, err);
+    time->reference += lap(&then);
     if (status == GDN_OK) {
-        gdn_certificate certificate;
-        status = gdn_certify(&certificate, &problem, &golden, err);
+        gdn_certificate certificate = {0};
+        status = certify ? gdn_certify(&certificate, &problem, &golden, err) : GDN_OK;
+        time->certificates += lap(&then);
         if (status == GDN_OK) {
             status = gdn_vector_writer_add(writer, &problem, &golden, &certificate, err);
         }
+        time->files += lap(&then);
         gdn_golden_destroy(&golden);
     }
     gdn_problem_destroy(&problem);
@@ -79,9 +112,24 @@ static void show_progress(size_t done, size_t all, const char *suite) {
     }
 }
 
+static void show_phases(const char *suite, const phases *time, double fallbacks) {
+    const double all = time->inputs + time->reference + time->certificates + time->files;
+    fprintf(
+        stderr,
+        "%s: %.1f s: reference %.0f %%, certificates %.0f %%, inputs %.0f %%, digests and "
+        "files %.0f %%; rounding by MPFR %.2f %%\n",
+        suite, all, 100.0 * time->reference / all, 100.0 * time->certificates / all,
+        100.0 * time->inputs / all, 100.0 * time->files / all,
+        100.0 * fallbacks / (all * omp_get_max_threads()));
+}
+
 /* What the manifest should be, against what is in the folder. */
 static gdn_status check_suite(const gdn_vector_writer *writer, const char *folder,
-                              const char *suite, gdn_error *err) {
+                              const char *suite, bool digests, gdn_error *err) {
+    if (digests) {
+        return gdn_digest_list_compare(folder, suite, gdn_vector_writer_manifest(writer),
+                                       err);
+    }
     gdn_vector_reader *reader = NULL;
     GDN_TRY(gdn_vector_reader_open(&reader, folder, suite, err));
     const gdn_status status = gdn_manifest_compare(gdn_vector_reader_manifest(reader),
@@ -90,14 +138,47 @@ static gdn_status check_suite(const gdn_vector_writer *writer, const char *folde
     return status;
 }
 
+/* Compares or publishes what the writer has, and destroys it. */
+static gdn_status finish_suite(gdn_vector_writer *writer, const arguments *a,
+                               const gdn_suite *suite, bool digests, gdn_error *err) {
+    const char *what = digests ? "digests" : "digests and certificates";
+    gdn_status status = GDN_OK;
+    if (a->check) {
+        status = check_suite(writer, a->folder, suite->name, digests, err);
+    } else if (digests) {
+        status = gdn_digest_list_write(a->folder, suite->name,
+                                       gdn_vector_writer_manifest(writer), err);
+    } else {
+        GDN_TRY(gdn_vector_writer_commit(writer, err));
+        printf("%s: %zu cases written to %s\n", suite->name, suite->n_cases, a->folder);
+        return GDN_OK;
+    }
+    gdn_vector_writer_abandon(writer);
+    GDN_TRY(status);
+    if (a->check) {
+        printf("%s: %zu cases regenerated, all %s as in %s\n", suite->name, suite->n_cases,
+               what, a->folder);
+    } else {
+        printf("%s: digests of %zu cases written to %s\n", suite->name, suite->n_cases,
+               a->folder);
+    }
+    return GDN_OK;
+}
+
 static gdn_status generate_suite(const arguments *a, const gdn_suite *suite,
                                  gdn_error *err) {
+    const bool digests =
+        a->digests || (a->check && gdn_digest_list_exists(a->folder, suite->name));
     gdn_vector_writer *writer = NULL;
-    GDN_TRY(
-        gdn_vector_writer_create(&writer, a->check ? NULL : a->folder, suite->name, err));
+    GDN_TRY(gdn_vector_writer_create(&writer, a->check || digests ? NULL : a->folder,
+                                     suite->name, err));
+    phases time = {0};
+    long long calls = 0;
+    const double before = gdn_exact_fallbacks(&calls);
     for (size_t i = 0; i < suite->n_cases; i++) {
         show_progress(i, suite->n_cases, suite->name);
-        const gdn_status status = generate_case(writer, &suite->cases[i], err);
+        const gdn_status status =
+            generate_case(writer, &suite->cases[i], !digests, &time, err);
         if (status != GDN_OK) {
             gdn_vector_writer_abandon(writer);
             gdn_error_context(err, "suite %s", suite->name);
@@ -105,18 +186,8 @@ static gdn_status generate_suite(const arguments *a, const gdn_suite *suite,
         }
     }
     show_progress(suite->n_cases, suite->n_cases, suite->name);
-    if (!a->check) {
-        GDN_TRY(gdn_vector_writer_commit(writer, err));
-        printf("%s: %zu cases written to %s\n", suite->name, suite->n_cases, a->folder);
-        return GDN_OK;
-    }
-    const gdn_status status = check_suite(writer, a->folder, suite->name, err);
-    gdn_vector_writer_abandon(writer);
-    if (status == GDN_OK) {
-        printf("%s: %zu cases regenerated, all digests and certificates as in %s\n",
-               suite->name, suite->n_cases, a->folder);
-    }
-    return status;
+    show_phases(suite->name, &time, gdn_exact_fallbacks(&calls) - before);
+    return finish_suite(writer, a, suite, digests, err);
 }
 
 int gdn_cmd_generate(int argc, char **argv) {
