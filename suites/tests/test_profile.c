@@ -108,6 +108,15 @@ static const struct {
     {HEAD ", 'conventions': {'decay_order': 'after_read'}}", "x", GDN_ERR_FORMAT,
      "$.conventions: decay_order", "after_read"},
     {HEAD ", 'conventions': {'l2norm_eps': 2}}", "x", GDN_ERR_FORMAT, "l2norm_eps", "2"},
+    {HEAD ", 'conventions': {'conv_anchor': 'last'}}", "x", GDN_ERR_FORMAT,
+     "x.json: $.conventions: conv_anchor: expected another value than \"last\"",
+     "beside conv_window \"sliding\""},
+    {HEAD ", 'conventions': {'beta_tail': 'thrice'}}", "x", GDN_ERR_FORMAT,
+     "beta_tail: expected another value", "beta_storage \"fp32\""},
+    /* what the common part leaves open a variant decides, well or badly */
+    {HEAD ", 'conventions': {'conv_anchor': 'last'}, 'variants': {'a': {'summary': '', "
+          "'conventions': {'conv_window': 'rolling'}}}, 'default_variant': 'a'}",
+     "x", GDN_ERR_FORMAT, "$.variants.a.conventions: spec_state", "rolling"},
     {HEAD ", 'variants': {}, 'default_variant': 'a'}", "x", GDN_ERR_FORMAT, "$.variants",
      "{}"},
     {HEAD ", 'variants': {'a': {'summary': ''}}}", "x", GDN_ERR_FORMAT, "$.default_variant",
