@@ -118,7 +118,7 @@ gdn_conventions gdn_conventions_default(void) {
     };
 }
 
-/* Values of two fields of which only one can be meant. */
+/* Values of two fields of which only one can be meant; the other field has two values. */
 typedef struct contradiction {
     const char *field;
     int value;
@@ -158,11 +158,14 @@ gdn_status gdn_conventions_check(const gdn_conventions *conventions, gdn_error *
         const contradiction *c = &CONTRADICTIONS[i];
         if (enum_value(conventions, c->field) == c->value &&
             enum_value(conventions, c->other) == c->wrong) {
-            return gdn_error_set(
-                err, GDN_ERR_ARG,
-                "%s: expected another value than \"%s\" beside %s \"%s\": %s", c->other,
-                gdn_convention_field_find(c->other)->values[c->wrong], c->field,
-                gdn_convention_field_find(c->field)->values[c->value], c->reason);
+            const gdn_convention_field *field = gdn_convention_field_find(c->field);
+            const gdn_convention_field *other = gdn_convention_field_find(c->other);
+            return gdn_error_set(err, GDN_ERR_ARG,
+                                 "%s: expected %s beside %s \"%s\", because %s, but found "
+                                 "\"%s\"",
+                                 c->other, other->values[1 - c->wrong], c->field,
+                                 field->values[c->value], c->reason,
+                                 other->values[c->wrong]);
         }
     }
     return GDN_OK;
