@@ -12,6 +12,8 @@
     { .name = (n), .access = GDN_IN, .optional = true, .judgement = GDN_JUDGE_INPUT }
 #define EXACT(n, a)                                                                        \
     { .name = (n), .access = (a), .judgement = GDN_JUDGE_EXACT }
+#define BUFFER(n)                                                                          \
+    { .name = (n), .access = GDN_INOUT, .optional = true, .judgement = GDN_JUDGE_BOUNDED }
 #define BOUNDED(n, a)                                                                      \
     { .name = (n), .access = (a), .judgement = GDN_JUDGE_BOUNDED }
 
@@ -36,13 +38,20 @@ static const gdn_argument GATED_DELTA_RULE[] = {
     IN("q"),
     IN("k"),
     IN("v"),
-    IN("g"),
-    IN("beta"),
+    OPTIONAL("g"),
+    OPTIONAL("beta"),
+    OPTIONAL("A_log"),
+    OPTIONAL("dt_bias"),
+    OPTIONAL("a"),
+    OPTIONAL("b"),
     BOUNDED("ssm_state", GDN_INOUT),
     IN("query_start_loc"),
     IN("state_indices"),
     OPTIONAL("has_initial_state"),
     OPTIONAL("num_accepted_tokens"),
+    BUFFER("intermediate_state"),
+    OPTIONAL("intermediate_indices"),
+    OPTIONAL("parent_token"),
     BOUNDED("out", GDN_OUT),
 };
 
@@ -97,8 +106,9 @@ static const gdn_op_info OPS[GDN_OP_COUNT] = {
     [GDN_OP_CAUSAL_CONV1D] = OP("causal_conv1d", CAUSAL_CONV1D,
                                 "depthwise causal convolution with activation", ),
     [GDN_OP_GDN_GATING] = OP("gdn_gating", GDN_GATING, "log decay and beta from a and b", ),
-    [GDN_OP_GATED_DELTA_RULE] = OP("gated_delta_rule", GATED_DELTA_RULE,
-                                   "the recurrence over a state pool", "use_qk_l2norm", ),
+    [GDN_OP_GATED_DELTA_RULE] =
+        OP("gated_delta_rule", GATED_DELTA_RULE, "the recurrence over a state pool",
+           "use_qk_l2norm", "chunked", ),
     [GDN_OP_GDN_ATTENTION] =
         OP("gdn_attention", GDN_ATTENTION, "projections to core output, all fused",
            "num_k_heads", "num_v_heads", "head_k_dim", "head_v_dim", "num_prefills",
@@ -130,6 +140,11 @@ const gdn_argument *gdn_op_argument(gdn_op op, const char *name) {
         }
     }
     return NULL;
+}
+
+bool gdn_call_is_speculative(const gdn_call *call) {
+    const bool buffer = call->conventions->spec_state == GDN_SPEC_BUFFER;
+    return gdn_call_tensor(call, buffer ? "intermediate_indices" : "num_accepted_tokens");
 }
 
 const gdn_tensor *gdn_call_tensor(const gdn_call *call, const char *name) {

@@ -15,10 +15,10 @@ typedef long long ll; /* for printf */
 #define MAX_SIZE INT32_MAX
 #define MAX_DIM  65536
 
-typedef enum type_rule { ACTIVATION, STATE, FP32, I32, BOOL } type_rule;
+typedef enum type_rule { ACTIVATION, STATE, BETA, FP32, I32, BOOL } type_rule;
 
 /* Arguments with two shapes have two rows. */
-typedef enum condition { ALWAYS, PLAIN, SPECULATIVE, STATE_VK, STATE_KV } condition;
+typedef enum condition { ALWAYS, ONE_SLOT, SLOT_A_COLUMN, STATE_VK, STATE_KV } condition;
 
 /* `shape` has one letter a dimension: the size itself, or size + 1 in lower case; behind
  * '>' the least size. A size that is not known yet is learnt from the first tensor that has
@@ -35,8 +35,8 @@ static const shape_rule CAUSAL_CONV1D[] = {
     {"weight", ACTIVATION, "CW", ALWAYS},
     {"bias", ACTIVATION, "C", ALWAYS},
     {"conv_state", ACTIVATION, "SRC", ALWAYS},
-    {"state_indices", I32, "B", PLAIN},
-    {"state_indices", I32, "BQ", SPECULATIVE},
+    {"state_indices", I32, "B", ONE_SLOT},
+    {"state_indices", I32, "BQ", SLOT_A_COLUMN},
     {"query_start_loc", I32, "b", ALWAYS},
     {"has_initial_state", BOOL, "B", ALWAYS},
     {"num_accepted_tokens", I32, "B", ALWAYS},
@@ -50,7 +50,7 @@ static const shape_rule GDN_GATING[] = {
     {"A_log", FP32, "J", ALWAYS},
     {"dt_bias", ACTIVATION, "J", ALWAYS},
     {"g", FP32, "NJ", ALWAYS},
-    {"beta", FP32, "NJ", ALWAYS},
+    {"beta", BETA, "NJ", ALWAYS},
     {0},
 };
 
@@ -59,14 +59,22 @@ static const shape_rule GATED_DELTA_RULE[] = {
     {"k", ACTIVATION, "NHK", ALWAYS},
     {"v", ACTIVATION, "NJV", ALWAYS},
     {"g", FP32, "NJ", ALWAYS},
-    {"beta", FP32, "NJ", ALWAYS},
+    {"beta", BETA, "NJ", ALWAYS},
+    {"A_log", FP32, "J", ALWAYS},
+    {"dt_bias", ACTIVATION, "J", ALWAYS},
+    {"a", ACTIVATION, "NJ", ALWAYS},
+    {"b", ACTIVATION, "NJ", ALWAYS},
     {"ssm_state", STATE, "SJVK", STATE_VK},
     {"ssm_state", STATE, "SJKV", STATE_KV},
-    {"state_indices", I32, "B", PLAIN},
-    {"state_indices", I32, "BQ", SPECULATIVE},
+    {"intermediate_state", STATE, "IJVK", STATE_VK},
+    {"intermediate_state", STATE, "IJKV", STATE_KV},
+    {"state_indices", I32, "B", ONE_SLOT},
+    {"state_indices", I32, "BQ", SLOT_A_COLUMN},
     {"query_start_loc", I32, "b", ALWAYS},
     {"has_initial_state", BOOL, "B", ALWAYS},
     {"num_accepted_tokens", I32, "B", ALWAYS},
+    {"intermediate_indices", I32, "BQ", ALWAYS},
+    {"parent_token", I32, "BQ", ALWAYS},
     {"out", ACTIVATION, "NJV", ALWAYS},
     {0},
 };
@@ -120,6 +128,7 @@ static const char *const SIZE_NAMES['Z' + 1] = {
     [GDNP_SPEC] = "spec sequences",
     [GDNP_QKVZ] = "qkvz columns",
     [GDNP_BA] = "ba columns",
+    [GDNP_BUFFER_ROWS] = "intermediate rows",
     [GDNP_KEY_HEADS] = "key heads",
     [GDNP_VALUE_HEADS] = "value heads",
     [GDNP_K] = "key head dim",
@@ -145,19 +154,13 @@ typedef struct scalar_rule {
 } scalar_rule;
 
 static const scalar_rule SCALARS[] = {
-    {"use_qk_l2norm", 0, 1},
-    {"num_k_heads", 1, MAX_DIM},
-    {"num_v_heads", 1, MAX_DIM},
-    {"head_k_dim", 1, MAX_DIM},
-    {"head_v_dim", 1, MAX_DIM},
-    {"num_prefills", 0, MAX_SIZE},
-    {"num_decodes", 0, MAX_SIZE},
-    {"num_spec_decodes", 0, MAX_SIZE},
-    {"num_actual_tokens", 0, MAX_SIZE},
-    {"tp_size", 1, MAX_DIM},
-    {"reorder_input", 0, 1},
-    {"num_spec", 0, MAX_DIM},
-    {"pad_requests", 0, MAX_SIZE},
+    {"use_qk_l2norm", 0, 1},           {"chunked", 0, 1},
+    {"num_k_heads", 1, MAX_DIM},       {"num_v_heads", 1, MAX_DIM},
+    {"head_k_dim", 1, MAX_DIM},        {"head_v_dim", 1, MAX_DIM},
+    {"num_prefills", 0, MAX_SIZE},     {"num_decodes", 0, MAX_SIZE},
+    {"num_spec_decodes", 0, MAX_SIZE}, {"num_actual_tokens", 0, MAX_SIZE},
+    {"tp_size", 1, MAX_DIM},           {"reorder_input", 0, 1},
+    {"num_spec", 0, MAX_DIM},          {"pad_requests", 0, MAX_SIZE},
 };
 
 /* An optional argument under a misspelt name would silently be absent, and of two entries
@@ -191,6 +194,10 @@ static gdn_status check_scalar(const gdnp_check *c, const char *name) {
     int found = 0;
     for (size_t i = 0; i < c->call->n_scalars; i++) {
         found += strcmp(c->call->scalars[i].name, name) == 0;
+    }
+    const bool optional = strcmp(name, "chunked") == 0;
+    if (found == 0 && optional) {
+        return GDN_OK;
     }
     if (found != 1) {
         return gdn_error_set(c->err, GDN_ERR_ARG, "%s: expected one scalar but found %d",
@@ -255,6 +262,10 @@ static gdn_status check_type(gdnp_check *c, const gdn_tensor *t, type_rule type)
         int *chosen = type == ACTIVATION ? &c->activation : &c->state;
         GDN_TRY(check_chosen(c, t, chosen));
         expected = (gdn_dtype)*chosen;
+    } else if (type == BETA) {
+        const bool fp32 = c->call->conventions->beta_storage == GDN_BETA_FP32;
+        expected =
+            fp32 ? GDN_FP32 : (gdn_dtype)c->activation; /* tensors before it have T */
     } else {
         expected = FIXED[type];
     }
@@ -313,10 +324,10 @@ static bool applies(const gdnp_check *c, condition when) {
     switch (when) {
     case ALWAYS:
         return true;
-    case PLAIN:
-        return !gdnp_check_tensor(c, "num_accepted_tokens");
-    case SPECULATIVE:
-        return gdnp_check_tensor(c, "num_accepted_tokens");
+    case ONE_SLOT:
+        return !gdnp_check_columns(c);
+    case SLOT_A_COLUMN:
+        return gdnp_check_columns(c);
     case STATE_VK:
         return c->call->conventions->state_order == GDN_STATE_VK;
     case STATE_KV:
@@ -352,16 +363,6 @@ static gdn_status check_conv_rows(const gdnp_check *c, bool spec) {
 
 static gdn_status finish_conv(gdnp_check *c) {
     return check_conv_rows(c, gdnp_check_tensor(c, "num_accepted_tokens"));
-}
-
-static gdn_status finish_delta_rule(gdnp_check *c) {
-    const int64_t key_heads = c->size[GDNP_KEY_HEADS];
-    if (c->size[GDNP_VALUE_HEADS] % key_heads != 0) {
-        return gdn_error_set(c->err, GDN_ERR_ARG,
-                             "v: expected a multiple of %lld heads (q) but found %lld",
-                             (ll)key_heads, (ll)c->size[GDNP_VALUE_HEADS]);
-    }
-    return GDN_OK;
 }
 
 /* One scalar is a multiple of another. */
@@ -424,6 +425,12 @@ static gdn_status begin_attention(gdnp_check *c) {
 }
 
 static gdn_status finish_attention(gdnp_check *c) {
+    if (c->size[GDNP_SPEC] > 0 && c->call->conventions->spec_state == GDN_SPEC_BUFFER) {
+        return gdn_error_set(c->err, GDN_ERR_ARG,
+                             "num_spec_decodes: expected 0 beside spec_state \"buffer\", "
+                             "for which this op has no arguments, but found %lld",
+                             (ll)c->size[GDNP_SPEC]);
+    }
     return check_conv_rows(c, c->size[GDNP_SPEC] > 0);
 }
 
@@ -455,7 +462,7 @@ static const struct {
 } OPS[GDN_OP_COUNT] = {
     [GDN_OP_CAUSAL_CONV1D] = {CAUSAL_CONV1D, NULL, finish_conv},
     [GDN_OP_GDN_GATING] = {GDN_GATING, NULL, NULL},
-    [GDN_OP_GATED_DELTA_RULE] = {GATED_DELTA_RULE, NULL, finish_delta_rule},
+    [GDN_OP_GATED_DELTA_RULE] = {GATED_DELTA_RULE, NULL, gdnp_finish_delta_rule},
     [GDN_OP_GDN_ATTENTION] = {GDN_ATTENTION, begin_attention, finish_attention},
     [GDN_OP_GDN_METADATA] = {GDN_METADATA, begin_metadata, finish_metadata},
 };

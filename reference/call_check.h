@@ -16,6 +16,7 @@ enum {
     GDNP_SPEC = 'D',        /* spec sequences of gdn_attention */
     GDNP_QKVZ = 'E',        /* columns of the first projection */
     GDNP_BA = 'F',          /* columns of the second one */
+    GDNP_BUFFER_ROWS = 'I', /* rows of intermediate tensors */
     GDNP_KEY_HEADS = 'H',   /* of this rank */
     GDNP_VALUE_HEADS = 'J', /* of this rank */
     GDNP_K = 'K',           /* key head dim */
@@ -42,6 +43,16 @@ typedef struct gdnp_check {
 static inline const gdn_tensor *gdnp_check_tensor(const gdnp_check *c, const char *name) {
     return gdn_call_tensor(c->call, name);
 }
+
+/* Whether state_indices has a slot for each draft column. */
+static inline bool gdnp_check_columns(const gdnp_check *c) {
+    return c->call->conventions->spec_state == GDN_SPEC_SLOTS &&
+           gdn_call_is_speculative(c->call);
+}
+
+/* What a table of shapes cannot say of gated_delta_rule: heads, gates given or made, and
+ * which arguments speculation brings. */
+GDN_NODISCARD gdn_status gdnp_finish_delta_rule(gdnp_check *c);
 
 /* Reads the index tensors that have data. Names, types, shapes and scalars are as they
  * should be. */

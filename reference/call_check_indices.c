@@ -45,6 +45,27 @@ static gdn_status check_element(const gdnp_check *c, const gdn_tensor *t, int64_
     return GDN_OK;
 }
 
+/* Whether row i of a slot tensor says that the sequence is padding; its other columns, and
+ * its rows of other tensors, then mean nothing. */
+static bool is_padding(const gdnp_check *c, const gdn_tensor *slots, int64_t i) {
+    const gdn_conventions *conventions = c->call->conventions;
+    return slots && conventions->pad_sequences != GDN_PAD_REFUSED &&
+           gdn_tensor_int(slots, i, 0) == conventions->pad_slot_id;
+}
+
+/* Every element of a sequence that is no padding lies in [low, high]. */
+static gdn_status check_rows(const gdnp_check *c, const char *name, const char *slots_name,
+                             int64_t low, int64_t high) {
+    const gdn_tensor *t = readable(c, name);
+    const gdn_tensor *slots = readable(c, slots_name);
+    for (int64_t i = 0; t && i < t->shape[0]; i++) {
+        for (int64_t j = 0; j < columns_of(t) && !is_padding(c, slots, i); j++) {
+            GDN_TRY(check_element(c, t, i, j, low, high));
+        }
+    }
+    return GDN_OK;
+}
+
 /* Every element lies in [low, high]. */
 static gdn_status check_range(const gdnp_check *c, const char *name, int64_t low,
                               int64_t high) {
@@ -109,17 +130,19 @@ typedef struct ledger {
 } ledger;
 
 /* Row i of the tensor is one owner: it may name a place twice, another one may not. Empty
- * sequences touch nothing and so own nothing; which ones are empty, the starts say. */
+ * sequences and padding touch nothing and so own nothing; which ones are empty, the starts
+ * say. */
 static gdn_status claim(const gdnp_check *c, ledger *book, const char *name,
-                        const char *starts_name) {
+                        const char *starts_name, const char *slots_name) {
     const gdn_tensor *t = readable(c, name);
+    const gdn_tensor *slots = slots_name ? readable(c, slots_name) : NULL;
     const gdn_tensor *starts = starts_name ? readable(c, starts_name) : NULL;
     if (starts_name && !starts) {
         return GDN_OK;
     }
     for (int64_t i = 0; t && i < t->shape[0]; i++) {
         book->owners++;
-        if (starts && length_of(starts, i) == 0) {
+        if ((starts && length_of(starts, i) == 0) || is_padding(c, slots, i)) {
             continue;
         }
         for (int64_t j = 0; j < columns_of(t); j++) {
@@ -138,7 +161,8 @@ static gdn_status claim(const gdnp_check *c, ledger *book, const char *name,
 
 /* Two groups of sequences (NULL: no second one) name distinct places in [0, places). */
 static gdn_status check_distinct(const gdnp_check *c, const char *what, int64_t places,
-                                 const char *const names[2], const char *const starts[2]) {
+                                 const char *const names[2], const char *const starts[2],
+                                 const char *const slots[2]) {
     if (!readable(c, names[0]) && !(names[1] && readable(c, names[1]))) {
         return GDN_OK;
     }
@@ -147,26 +171,51 @@ static gdn_status check_distinct(const gdnp_check *c, const char *what, int64_t 
         return gdn_error_set(c->err, GDN_ERR_OOM, "no memory for %lld %ss", (ll)places,
                              what);
     }
-    gdn_status status = claim(c, &book, names[0], starts[0]);
+    gdn_status status = claim(c, &book, names[0], starts[0], slots[0]);
     if (status == GDN_OK && names[1]) {
-        status = claim(c, &book, names[1], starts[1]);
+        status = claim(c, &book, names[1], starts[1], slots[1]);
     }
     free(book.owner);
     return status;
 }
 
+/* Token t > 0 of a tree comes from an earlier one. */
+static gdn_status check_parents(const gdnp_check *c) {
+    const gdn_tensor *parents = readable(c, "parent_token");
+    const gdn_tensor *starts = readable(c, "query_start_loc");
+    const gdn_tensor *slots = readable(c, "state_indices");
+    for (int64_t i = 0; parents && starts && i < parents->shape[0]; i++) {
+        for (int64_t t = 1; t < length_of(starts, i) && !is_padding(c, slots, i); t++) {
+            GDN_TRY(check_element(c, parents, i, t, 0, t - 1));
+        }
+    }
+    return GDN_OK;
+}
+
+static gdn_status check_intermediate(const gdnp_check *c) {
+    static const char *const ROWS[2] = {"intermediate_indices", NULL};
+    static const char *const STARTS[2] = {"query_start_loc", NULL};
+    static const char *const SLOTS[2] = {"state_indices", NULL};
+    const int64_t rows = c->size[GDNP_BUFFER_ROWS];
+    GDN_TRY(check_rows(c, ROWS[0], SLOTS[0], 0, rows - 1));
+    GDN_TRY(check_distinct(c, "row", rows, ROWS, STARTS, SLOTS));
+    return check_parents(c);
+}
+
 /* causal_conv1d and gated_delta_rule name their sequences alike. */
 static gdn_status check_sequences(const gdnp_check *c) {
-    const bool spec = gdnp_check_tensor(c, "num_accepted_tokens");
+    static const char *const SLOTS[2] = {"state_indices", NULL};
+    static const char *const STARTS[2] = {"query_start_loc", NULL};
+    const bool spec = gdn_call_is_speculative(c->call);
     const int64_t rows = c->size[GDNP_ROWS];
     const int64_t columns = c->size[GDNP_COLUMNS];
     const int64_t slots = c->size[GDNP_SLOTS];
     GDN_TRY(check_starts(c, "query_start_loc", 0, spec ? columns : rows, rows));
     GDN_TRY(check_range(c, "has_initial_state", 0, 1));
     GDN_TRY(check_range(c, "num_accepted_tokens", 0, columns));
-    GDN_TRY(check_range(c, "state_indices", 0, slots - 1));
-    return check_distinct(c, "slot", slots, (const char *const[2]){"state_indices"},
-                          (const char *const[2]){"query_start_loc"});
+    GDN_TRY(check_rows(c, SLOTS[0], SLOTS[0], 0, slots - 1));
+    GDN_TRY(check_distinct(c, "slot", slots, SLOTS, STARTS, SLOTS));
+    return check_intermediate(c);
 }
 
 /* A decode has one token, and so may a prefill. */
@@ -209,11 +258,11 @@ static gdn_status check_attention(const gdnp_check *c) {
     GDN_TRY(check_range(c, "has_initial_state", 0, 1));
     GDN_TRY(check_range(c, "num_accepted_tokens", 0, columns));
     for (int i = 0; i < 2; i++) {
-        GDN_TRY(check_range(c, SLOTS[i], 0, slots - 1));
+        GDN_TRY(check_rows(c, SLOTS[i], SLOTS[i], 0, slots - 1));
         GDN_TRY(check_range(c, TOKENS[i], 0, actual - 1));
     }
-    GDN_TRY(check_distinct(c, "slot", slots, SLOTS, NONE));
-    return check_distinct(c, "row", actual, TOKENS, NONE);
+    GDN_TRY(check_distinct(c, "slot", slots, SLOTS, NONE, SLOTS));
+    return check_distinct(c, "row", actual, TOKENS, NONE, NONE);
 }
 
 /* The tensors of a request batch; those that cannot be read are NULL. */

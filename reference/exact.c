@@ -387,13 +387,14 @@ double gdn_log1p(double x) {
     return is_decided(value, &rounded) ? rounded : by_mpfr(mpfr_log1p, x);
 }
 
-double gdn_softplus(double x, double threshold) {
-    if (x > threshold) {
+double gdn_softplus(double x, double beta, double threshold) {
+    const double scaled = beta * x;
+    if (scaled > threshold) {
         return x;
     }
-    const double power = gdn_exp(x);
+    const double power = gdn_exp(scaled);
     /* A threshold may lie above the overflow of exp; log1p(exp(x)) - x is long 0 there. */
-    return isinf(power) ? x : gdn_log1p(power);
+    return isinf(power) ? x : gdn_log1p(power) / beta;
 }
 
 double gdn_sigmoid(double x) {

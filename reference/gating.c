@@ -23,22 +23,99 @@ gdnp_gate gdnp_gate_eval(const gdn_conventions *conventions, double A_log, doubl
                          double a, double b) {
     const gdnp_arithmetic fp = gdnp_arithmetic_of(conventions);
     const double x = conventions->slip == GDN_SLIP_DT_BIAS_MISSING ? a : a + dt_bias;
+    const double scale = conventions->softplus_beta;
     const double rate = gdn_exp(A_log);
-    const double sp = gdn_softplus(x, conventions->softplus_threshold);
+    const double sp = gdn_softplus(x, scale, conventions->softplus_threshold);
     /* softplus written as log(1 + exp(x)) errs absolutely: u from the addition, exp's error
      * weighted by the derivative, then x's own rounding (|x| sigmoid(x) < sp + 0.28) and
      * the log's, both relative to sp. */
-    const double sp_error = fp.unit * (1.3 + (conventions->exp_error + 1.0) * sp) +
-                            gdnp_exp_error(conventions, x) * gdn_sigmoid(x);
+    double sp_error = fp.unit * (1.3 + (conventions->exp_error + 1.0) * sp) +
+                      gdnp_exp_error(conventions, x) * gdn_sigmoid(x);
+    if (scale != 1.0) {
+        /* The same of scale x over scale, with two roundings more. */
+        const double y = scale * x;
+        const double slope = gdn_sigmoid(y);
+        sp_error = fp.unit * (1.3 / scale + (conventions->exp_error + 2.0) * sp) +
+                   (gdnp_exp_error(conventions, y) + fabs(y) * fp.unit) * slope / scale;
+    }
     const double g = -rate * sp;
-    return (gdnp_gate){
+    gdnp_gate gate = {
         .g = g,
-        .beta = gdn_sigmoid(b),
         .g_error = rate * sp_error +
                    fabs(g) * (gdnp_exp_error(conventions, A_log) + fp.unit) +
                    fp.tiny * (1.0 + sp + rate),
-        .beta_error = gdnp_sigmoid_error(conventions, b),
     };
+    gdnp_gate_set_beta(&gate, conventions, GDNP_BETA_EXACT, GDN_FP64, b);
+    return gate;
+}
+
+gdnp_beta_form gdnp_beta_made(const gdn_conventions *conventions, bool spec) {
+    switch (conventions->beta_rounding) {
+    case GDN_BETA_ROUNDED:
+        return GDNP_BETA_ONCE;
+    case GDN_BETA_THRICE_IN_DECODE:
+        return spec ? GDNP_BETA_EXACT : GDNP_BETA_THRICE;
+    case GDN_BETA_UNROUNDED:
+        break;
+    }
+    return GDNP_BETA_EXACT;
+}
+
+gdnp_beta_form gdnp_beta_staged(const gdn_conventions *conventions, int64_t hv,
+                                int64_t heads) {
+    if (conventions->beta_tail == GDN_TAIL_THRICE && hv >= heads - heads % 32) {
+        return GDNP_BETA_THRICE;
+    }
+    return conventions->beta_storage == GDN_BETA_ACTIVATION ? GDNP_BETA_ONCE
+                                                            : GDNP_BETA_EXACT;
+}
+
+/* Rounded value and the ends of what a backend may have in its place. */
+typedef struct beta_range {
+    double low, value, high;
+} beta_range;
+
+/* Every step is monotonic, so the ends of an interval go to the ends of its image. The
+ * addition of storage values rounds like any other's or is decided far from a boundary; the
+ * quotient errs by what the profile grants to a sigmoid beyond its exp. */
+static beta_range round_thrice(const gdn_conventions *conventions, gdn_dtype storage,
+                               double b) {
+    const gdnp_arithmetic fp = gdnp_arithmetic_of(conventions);
+    const double over = fmax(conventions->sigmoid_error - conventions->exp_error, 1.0);
+    const double power = gdn_exp(-b);
+    const double error = power * gdnp_exp_error(conventions, b) + fp.tiny;
+    const double powers[] = {power + error, power, fmax(power - error, 0.0)};
+    double beta[3];
+    for (int i = 0; i < 3; i++) {
+        const double e = gdn_round_to(powers[i], storage);
+        const double sum = gdn_round_to(1.0 + e, storage);
+        const double quotient = 1.0 / sum;
+        beta[i] = gdn_round_to(quotient * (1.0 + (i - 1) * over * fp.unit), storage);
+    }
+    return (beta_range){beta[0], beta[1], beta[2]};
+}
+
+void gdnp_gate_set_beta(gdnp_gate *gate, const gdn_conventions *conventions,
+                        gdnp_beta_form form, gdn_dtype storage, double b) {
+    const double beta = gdn_sigmoid(b);
+    const double error = gdnp_sigmoid_error(conventions, b);
+    gate->beta = beta;
+    gate->beta_error = error;
+    if (form == GDNP_BETA_EXACT) {
+        return;
+    }
+    const double absolute = beta * error + gdnp_arithmetic_of(conventions).tiny;
+    beta_range r = {.low = gdn_round_to(fmax(beta - absolute, 0.0), storage),
+                    .value = gdn_round_to(beta, storage),
+                    .high = gdn_round_to(beta + absolute, storage)};
+    if (form == GDNP_BETA_THRICE) {
+        r = round_thrice(conventions, storage, b);
+    }
+    /* Relative, for the recurrence; where 0 is as right as the least number, the latter. */
+    gate->beta = r.value == 0.0 ? r.high : r.value;
+    gate->beta_error = gate->beta == 0.0
+                           ? 0.0
+                           : fmax(r.high - gate->beta, gate->beta - r.low) / gate->beta;
 }
 
 void gdnp_token_set_gate(gdnp_token *token, const gdn_conventions *conventions,
@@ -49,6 +126,21 @@ void gdnp_token_set_gate(gdnp_token *token, const gdn_conventions *conventions,
     token->decay_error = gate->g_error + gdnp_exp_error(conventions, gate->g);
     token->beta = coarse_beta ? gdn_round_to(gate->beta, GDN_BF16) : gate->beta;
     token->beta_error = gate->beta_error;
+}
+
+void gdnp_token_set_decay(gdnp_token *token, const gdn_conventions *conventions,
+                          double decay, bool chunked) {
+    token->decay = decay;
+    token->decay_error = 0.0;
+    if (chunked && decay > 0.0) {
+        /* A chunk kernel takes the logarithm, adds, and takes exp of differences. 1e-10 is
+         * what FlashInfer adds before the logarithm (BOUND.md, "Gates"). */
+        const double g = gdn_log(decay);
+        const double unit = gdnp_arithmetic_of(conventions).unit;
+        token->decay_error = gdnp_exp_error(conventions, g) +
+                             (conventions->exp_error + 1.0) * unit * fabs(g) +
+                             1e-10 / decay;
+    }
 }
 
 gdn_status gdn_reference_gating(const gdn_call *call, gdn_output *outputs, gdn_error *err) {
@@ -62,15 +154,21 @@ gdn_status gdn_reference_gating(const gdn_call *call, gdn_output *outputs, gdn_e
     const int64_t rows = a->shape[0];
     const int64_t heads = a->shape[1];
     const double tiny = gdnp_arithmetic_of(call->conventions).tiny;
+    const gdn_dtype beta_type = gdn_call_tensor(call, "beta")->dtype;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < rows * heads; i++) {
         const int64_t row = i / heads;
         const int64_t h = i % heads;
-        const gdnp_gate gate = gdnp_gate_eval(
+        const double logit =
+            gdn_load(b->data, b->dtype, row * b->stride[0] + h * b->stride[1]);
+        gdnp_gate gate = gdnp_gate_eval(
             call->conventions, gdn_load(A_log->data, A_log->dtype, h * A_log->stride[0]),
             gdn_load(dt_bias->data, dt_bias->dtype, h * dt_bias->stride[0]),
-            gdn_load(a->data, a->dtype, row * a->stride[0] + h * a->stride[1]),
-            gdn_load(b->data, b->dtype, row * b->stride[0] + h * b->stride[1]));
+            gdn_load(a->data, a->dtype, row * a->stride[0] + h * a->stride[1]), logit);
+        /* One rounding is that of the store: golden values stay exact. */
+        if (gdnp_beta_staged(call->conventions, h, heads) == GDNP_BETA_THRICE) {
+            gdnp_gate_set_beta(&gate, call->conventions, GDNP_BETA_THRICE, b->dtype, logit);
+        }
         const double beta_error = gate.beta * gate.beta_error;
         if (g_out) {
             const int64_t at = row * g_out->value.stride[0] + h * g_out->value.stride[1];
@@ -79,7 +177,7 @@ gdn_status gdn_reference_gating(const gdn_call *call, gdn_output *outputs, gdn_e
         if (beta_out) {
             const int64_t at =
                 row * beta_out->value.stride[0] + h * beta_out->value.stride[1];
-            gdnp_store_bounded(beta_out, at, 1, i, &gate.beta, &beta_error, 1, GDN_FP32,
+            gdnp_store_bounded(beta_out, at, 1, i, &gate.beta, &beta_error, 1, beta_type,
                                tiny);
         }
     }

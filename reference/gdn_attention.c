@@ -73,7 +73,7 @@ static gdn_status convolve(const attention *a, const gdnp_sequence *s, int64_t c
         .channels = channels,
         .y = y,
         .y_error = y_error,
-        .state_out = a->conv_state,
+        .state_out = s->padded ? NULL : a->conv_state,
     };
     return gdnp_conv_run(&conv, err);
 }
@@ -101,15 +101,21 @@ static void eval_gates(const attention *a, const gdnp_sequence *s, int64_t hv,
     const gdn_tensor *dt_bias = gdn_call_tensor(a->call, "dt_bias");
     const double rate = gdn_load(A_log->data, A_log->dtype, hv * A_log->stride[0]);
     const double bias = gdn_load(dt_bias->data, dt_bias->dtype, hv * dt_bias->stride[0]);
+    /* Chunk kernels take beta from gdn_gating, the others make it for themselves. */
+    const gdnp_beta_form form = s->chunked
+                                    ? gdnp_beta_staged(a->conventions, hv, a->value_heads)
+                                    : gdnp_beta_made(a->conventions, s->spec);
+    const bool row0 = a->conventions->slip == GDN_SLIP_BETA_ROW0;
     for (int64_t t = 0; t < s->length; t++) {
         double in_a = load_ba(a, s->rows[t], a_column(a, hv));
-        double in_b = load_ba(a, s->rows[t], b_column(a, hv));
+        double in_b = load_ba(a, row0 ? 0 : s->rows[t], b_column(a, hv));
         if (a->conventions->slip == GDN_SLIP_AB_SWAPPED) {
             const double swapped = in_a;
             in_a = in_b;
             in_b = swapped;
         }
-        const gdnp_gate gate = gdnp_gate_eval(a->conventions, rate, bias, in_a, in_b);
+        gdnp_gate gate = gdnp_gate_eval(a->conventions, rate, bias, in_a, in_b);
+        gdnp_gate_set_beta(&gate, a->conventions, form, a->ba->dtype, in_b);
         gdnp_token_set_gate(&tokens[t], a->conventions, &gate);
     }
 }
@@ -140,6 +146,13 @@ static gdn_status run_value_head(const attention *a, const gdnp_sequence *s, int
  * value heads that read them. Tasks share no channel, head or slot. */
 static gdn_status run_key_head(const attention *a, const gdnp_sequence *s, int64_t h,
                                gdnp_workspace *w, gdn_error *err) {
+    GDN_TRY(gdnp_workspace_resize(w, s->length, a->k_dim, a->v_dim, err));
+    for (int64_t j = 0; a->z && j < a->r; j++) {
+        copy_z(a, s, gdnp_value_head(a->conventions, h, j, a->key_heads, a->r), w->values);
+    }
+    if (s->padded && a->conventions->pad_sequences != GDN_PAD_FROM_ZERO) {
+        return GDN_OK;
+    }
     const bool limits =
         (a->core && a->core->limit) || (a->ssm_state && a->ssm_state->limit);
     const int64_t k_count = s->length * a->k_dim;
@@ -158,12 +171,11 @@ static gdn_status run_key_head(const attention *a, const gdnp_sequence *s, int64
         w->keys.k = w->keys.q;
         w->keys.q = swapped;
     }
-    gdnp_keys_normalise(&w->keys, a->conventions, true, k_error, q_error);
+    const gdnp_key_form form = {
+        .l2norm = true, .chunked = s->chunked, .storage = a->qkvz->dtype};
+    gdnp_keys_normalise(&w->keys, a->conventions, form, k_error, q_error);
     for (int64_t j = 0; j < a->r; j++) {
         const int64_t hv = gdnp_value_head(a->conventions, h, j, a->key_heads, a->r);
-        if (a->z) {
-            copy_z(a, s, hv, v);
-        }
         GDN_TRY(run_value_head(a, s, hv, keys, v, v_error, err));
     }
     return GDN_OK;
@@ -187,7 +199,40 @@ static gdn_status add_groups(attention *a, gdn_error *err) {
                                gdn_call_tensor(call, "non_spec_state_indices_tensor"),
                                gdn_call_tensor(call, "has_initial_state"), NULL, err));
     }
+    for (int64_t i = 0; i < a->batch.count; i++) {
+        gdnp_sequence *s = &a->batch.sequences[i];
+        s->chunked = !s->spec && gdn_call_scalar(call, "num_prefills", 0) > 0;
+    }
+    gdnp_batch_stray(&a->batch, a->conventions,
+                     gdn_call_tensor(call, "ssm_state")->shape[0]);
     return GDN_OK;
+}
+
+/* Rows that the op writes. Those of padding that is not computed, and those that no sequence
+ * owns, are zeros or not written at all. */
+static void mark(const attention *a) {
+    const gdnp_batch *batch = &a->batch;
+    const bool zeroed = a->conventions->pad_rows == GDN_PAD_ROWS_ZEROED;
+    gdnp_batch_mark(batch, a->conventions, a->core, a->conv_state, a->ssm_state);
+    gdnp_batch_mark(batch, a->conventions, a->z, NULL, NULL);
+    gdnp_mark_padding(batch, a->z);
+    if (a->conventions->pad_sequences == GDN_PAD_FROM_ZERO) {
+        gdnp_mark_padding(batch, a->core);
+    } else if (zeroed || a->conventions->pad_sequences == GDN_PAD_ZEROED) {
+        for (int64_t i = 0; i < batch->count; i++) {
+            const gdnp_sequence *s = &batch->sequences[i];
+            for (int64_t t = 0; t < s->length && s->padded; t++) {
+                gdnp_zero_row(a->core, s->rows[t]);
+            }
+        }
+    }
+    gdn_output *const outputs[] = {a->core, a->z};
+    const int64_t actual = gdn_call_scalar(a->call, "num_actual_tokens", 0);
+    for (int o = 0; zeroed && o < 2; o++) {
+        for (int64_t row = actual; outputs[o] && row < outputs[o]->value.shape[0]; row++) {
+            gdnp_zero_row(outputs[o], row);
+        }
+    }
 }
 
 gdn_status gdn_reference_attention(const gdn_call *call, gdn_output *outputs,
@@ -210,8 +255,7 @@ gdn_status gdn_reference_attention(const gdn_call *call, gdn_output *outputs,
     a.r = a.value_heads / a.key_heads;
     gdn_status status = add_groups(&a, err);
     if (status == GDN_OK) {
-        gdnp_batch_mark(&a.batch, a.conventions, a.core, a.conv_state, a.ssm_state);
-        gdnp_batch_mark(&a.batch, a.conventions, a.z, NULL, NULL);
+        mark(&a);
 #pragma omp parallel
         {
             gdnp_workspace w = {0};

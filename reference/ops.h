@@ -38,7 +38,17 @@ void gdnp_store_bounded(gdn_output *output, int64_t at, int64_t stride, int64_t 
 typedef struct gdnp_arithmetic {
     double unit, tiny;
 } gdnp_arithmetic;
+gdnp_arithmetic gdnp_arithmetic_of_class(gdn_numeric_class numeric_class);
+
+/* Of everything but the recurrence of chunked sequences. */
 gdnp_arithmetic gdnp_arithmetic_of(const gdn_conventions *conventions);
+
+/* Of the recurrence, normalised keys and queries included. */
+static inline gdnp_arithmetic gdnp_recurrence_arithmetic(const gdn_conventions *conventions,
+                                                         bool chunked) {
+    return gdnp_arithmetic_of_class(chunked ? conventions->chunk_class
+                                            : conventions->numeric_class);
+}
 
 /* What one store may lose near zero. fp16 keeps subnormals on every backend; types with
  * fp32's exponent range may be flushed with it. */
@@ -64,6 +74,14 @@ typedef struct gdnp_sequence {
     int64_t load_slot;    /* -1: starts from zero */
     int64_t conv_slot;    /* history: W-1 rows from conv_row of this slot; -1: zero */
     int64_t conv_row;
+    int64_t index; /* in its group */
+    /* Speculative, but with one slot of the pool, which is read only: a row of the
+     * intermediate tensors for each token, and a parent (NULL: the token before it). */
+    bool verify;
+    const int64_t *window_rows, *parents;
+    int64_t load_row; /* intermediate row that it starts from; -1: none, see load_slot */
+    bool chunked;     /* the backend's chunk kernel gets it */
+    bool padded;      /* padding: names no slot, so starts from zero and stores no state */
 } gdnp_sequence;
 
 typedef struct gdnp_batch {
@@ -71,6 +89,8 @@ typedef struct gdnp_batch {
     int64_t count;
     int64_t *memory[2]; /* of the groups */
     int groups;
+    int64_t *buffer; /* rows of intermediate tensors, and parents */
+    int64_t stray;   /* slot that padding takes under a slip */
 } gdnp_batch;
 
 /* Appends the sequences of one group, of two at most. `token_indx`, `has_initial` and
@@ -82,7 +102,26 @@ gdn_status gdnp_batch_add(gdnp_batch *batch, const gdn_conventions *conventions,
                           const gdn_tensor *accepted, gdn_error *err);
 void gdnp_batch_destroy(gdnp_batch *batch);
 
-/* Marks the rows and slots that a batch writes. */
+/* Makes all sequences of a batch that was added without `accepted` speculative: rows of the
+ * intermediate tensors, where they start, and their parents (`accepted`, `parents` may be
+ * NULL). */
+gdn_status gdnp_batch_verify(gdnp_batch *batch, const gdn_conventions *conventions,
+                             const gdn_tensor *intermediate_indices,
+                             const gdn_tensor *accepted, const gdn_tensor *parents,
+                             gdn_error *err);
+
+/* The slips of padding: one padded sequence takes the first or last slot for its own. The
+ * batch must stay where it is. */
+void gdnp_batch_stray(gdnp_batch *batch, const gdn_conventions *conventions, int64_t slots);
+
+/* Zeroes a row of an output (NULL: nothing) with its limits, and marks it. */
+void gdnp_zero_row(gdn_output *output, int64_t row);
+
+/* Marks the rows of padding. */
+void gdnp_mark_padding(const gdnp_batch *batch, gdn_output *tokens);
+
+/* Marks the rows and slots that a batch writes, none of padding and of what goes to
+ * intermediate tensors. */
 void gdnp_batch_mark(const gdnp_batch *batch, const gdn_conventions *conventions,
                      gdn_output *tokens, gdn_output *conv_state, gdn_output *ssm_state);
 
@@ -107,6 +146,26 @@ gdn_status gdnp_conv_run(const gdnp_conv *conv, gdn_error *err);
 typedef struct gdnp_gate {
     double g, beta, g_error, beta_error;
 } gdnp_gate;
+
+/* Which roundings to T a beta passes. */
+typedef enum gdnp_beta_form {
+    GDNP_BETA_EXACT,
+    GDNP_BETA_ONCE,
+    GDNP_BETA_THRICE, /* exp(-b), 1 + exp(-b) and the quotient */
+} gdnp_beta_form;
+
+/* Of a beta that an op makes from its logits for itself. */
+gdnp_beta_form gdnp_beta_made(const gdn_conventions *conventions, bool spec);
+
+/* Of one that passes from gdn_gating to the next stage, for value head hv of `heads`. */
+gdnp_beta_form gdnp_beta_staged(const gdn_conventions *conventions, int64_t hv,
+                                int64_t heads);
+
+/* Sets beta and beta_error. */
+void gdnp_gate_set_beta(gdnp_gate *gate, const gdn_conventions *conventions,
+                        gdnp_beta_form form, gdn_dtype storage, double b);
+
+/* g and its error; beta exact. */
 gdnp_gate gdnp_gate_eval(const gdn_conventions *conventions, double A_log, double dt_bias,
                          double a, double b);
 
@@ -133,14 +192,24 @@ gdn_status gdnp_workspace_resize(gdnp_workspace *w, int64_t length, int64_t k_di
                                  int64_t values, gdn_error *err);
 void gdnp_workspace_destroy(gdnp_workspace *w);
 
+/* What becomes of keys and queries. `storage` is T, to which chunk_qk rounds. */
+typedef struct gdnp_key_form {
+    bool l2norm, chunked;
+    gdn_dtype storage;
+} gdnp_key_form;
+
 /* Normalises what was loaded into keys->k and keys->q, in place; `k_error` and `q_error`
  * (NULL: exact inputs) are element errors of the same shape. */
-void gdnp_keys_normalise(gdnp_keys *keys, const gdn_conventions *conventions, bool l2norm,
-                         const double *k_error, const double *q_error);
+void gdnp_keys_normalise(gdnp_keys *keys, const gdn_conventions *conventions,
+                         gdnp_key_form form, const double *k_error, const double *q_error);
 
 /* Decay and beta of a token from its gate. */
 void gdnp_token_set_gate(gdnp_token *token, const gdn_conventions *conventions,
                          const gdnp_gate *gate);
+
+/* Replaces the decay by one that was given. */
+void gdnp_token_set_decay(gdnp_token *token, const gdn_conventions *conventions,
+                          double decay, bool chunked);
 
 /* One value head of one sequence through the recurrence. */
 typedef struct gdnp_head {
@@ -150,9 +219,10 @@ typedef struct gdnp_head {
     const double *v, *v_error; /* [length][v_dim]; v_error NULL: exact */
     int64_t v_dim;
     int64_t head;
-    const gdn_tensor *state; /* the call's */
+    const gdn_tensor *state;        /* the call's */
+    const gdn_tensor *intermediate; /* the call's; NULL: none */
     gdn_dtype out_storage;
-    gdn_output *state_out, *out; /* NULL: not wanted */
+    gdn_output *state_out, *intermediate_out, *out; /* NULL: not wanted */
 } gdnp_head;
 
 gdn_status gdnp_head_run(const gdnp_head *head, gdn_error *err);

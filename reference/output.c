@@ -57,11 +57,30 @@ void gdnp_store_bounded(gdn_output *output, int64_t at, int64_t stride, int64_t 
     }
 }
 
-gdnp_arithmetic gdnp_arithmetic_of(const gdn_conventions *conventions) {
-    if (conventions->numeric_class == GDN_CLASS_FP64) {
+void gdnp_zero_row(gdn_output *output, int64_t row) {
+    if (!output) {
+        return;
+    }
+    const int64_t count = gdn_tensor_row_count(&output->value);
+    for (int64_t i = row * count; i < (row + 1) * count; i++) {
+        gdn_store(output->value.data, output->value.dtype,
+                  gdn_tensor_flat_offset(&output->value, i), 0.0);
+    }
+    if (output->limit) {
+        memset(output->limit + row * count, 0, (size_t)count * sizeof *output->limit);
+    }
+    gdnp_mark_row(output, row);
+}
+
+gdnp_arithmetic gdnp_arithmetic_of_class(gdn_numeric_class numeric_class) {
+    if (numeric_class == GDN_CLASS_FP64) {
         return (gdnp_arithmetic){.unit = DBL_EPSILON / 2, .tiny = DBL_MIN};
     }
     return (gdnp_arithmetic){.unit = (double)FLT_EPSILON / 2, .tiny = (double)FLT_MIN};
+}
+
+gdnp_arithmetic gdnp_arithmetic_of(const gdn_conventions *conventions) {
+    return gdnp_arithmetic_of_class(conventions->numeric_class);
 }
 
 double gdnp_gamma(double n, double unit) {

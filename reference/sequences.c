@@ -53,6 +53,17 @@ static void find_states(gdnp_sequence *s, const gdn_conventions *conventions, in
     }
 }
 
+/* Padding names no slot. */
+static void find_padding(gdnp_sequence *s, const gdn_conventions *conventions) {
+    if (conventions->pad_sequences != GDN_PAD_REFUSED &&
+        s->slots[0] == conventions->pad_slot_id) {
+        s->padded = true;
+        s->load_slot = -1;
+        s->conv_slot = -1;
+        s->conv_row = 0;
+    }
+}
+
 gdn_status gdnp_batch_add(gdnp_batch *batch, const gdn_conventions *conventions,
                           const gdn_tensor *query_start_loc, const gdn_tensor *token_indx,
                           const gdn_tensor *state_indices, const gdn_tensor *has_initial,
@@ -83,6 +94,8 @@ gdn_status gdnp_batch_add(gdnp_batch *batch, const gdn_conventions *conventions,
         gdnp_sequence *s = &batch->sequences[batch->count++];
         *s = (gdnp_sequence){
             .spec = accepted != NULL,
+            .index = i,
+            .load_row = -1,
             .length = gdn_tensor_int(query_start_loc, i + 1, 0) - first,
             .rows = rows + first,
             .slots = slots + i * columns,
@@ -91,11 +104,65 @@ gdn_status gdnp_batch_add(gdnp_batch *batch, const gdn_conventions *conventions,
             slots[i * columns + c] = gdn_tensor_int(state_indices, i, c);
         }
         find_states(s, conventions, i, state_indices, has_initial, accepted);
+        find_padding(s, conventions);
     }
     return GDN_OK;
 }
 
+gdn_status gdnp_batch_verify(gdnp_batch *batch, const gdn_conventions *conventions,
+                             const gdn_tensor *intermediate_indices,
+                             const gdn_tensor *accepted, const gdn_tensor *parents,
+                             gdn_error *err) {
+    const int64_t columns = intermediate_indices->shape[1];
+    const int64_t count = batch->count * columns;
+    batch->buffer = malloc((size_t)(2 * count + 1) * sizeof *batch->buffer);
+    if (!batch->buffer) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for %lld sequences",
+                             (long long)batch->count);
+    }
+    const bool tree = parents && conventions->slip != GDN_SLIP_TREE_IGNORED;
+    for (int64_t i = 0; i < batch->count; i++) {
+        gdnp_sequence *s = &batch->sequences[i];
+        int64_t *rows = batch->buffer + i * columns;
+        int64_t *links = rows + count;
+        for (int64_t t = 0; t < columns; t++) {
+            rows[t] = gdn_tensor_int(intermediate_indices, i, t);
+            links[t] = tree ? gdn_tensor_int(parents, i, t) : t - 1;
+        }
+        const int64_t column =
+            accepted ? start_column(conventions, gdn_tensor_int(accepted, i, 0), columns)
+                     : 0;
+        s->verify = true;
+        s->window_rows = rows;
+        s->parents = tree ? links : NULL;
+        if (column > 0 && !s->padded && conventions->history == GDN_HISTORY_HONOURED) {
+            s->load_row = rows[column];
+        }
+    }
+    return GDN_OK;
+}
+
+void gdnp_batch_stray(gdnp_batch *batch, const gdn_conventions *conventions,
+                      int64_t slots) {
+    const bool last = conventions->slip == GDN_SLIP_PAD_IN_LAST;
+    if (!last && conventions->slip != GDN_SLIP_PAD_IN_SLOT0) {
+        return;
+    }
+    for (int64_t i = 0; i < batch->count; i++) {
+        gdnp_sequence *s = &batch->sequences[i];
+        if (s->padded && !s->spec && !s->verify) {
+            batch->stray = last ? slots - 1 : 0;
+            s->padded = false;
+            s->slots = &batch->stray;
+            s->load_slot = batch->stray;
+            s->conv_slot = batch->stray;
+            return; /* one is enough, and a second one would race with it */
+        }
+    }
+}
+
 void gdnp_batch_destroy(gdnp_batch *batch) {
+    free(batch->buffer);
     free(batch->memory[0]);
     free(batch->memory[1]);
     free(batch->sequences);
@@ -106,12 +173,24 @@ void gdnp_batch_mark(const gdnp_batch *batch, const gdn_conventions *conventions
                      gdn_output *tokens, gdn_output *conv_state, gdn_output *ssm_state) {
     for (int64_t i = 0; i < batch->count; i++) {
         const gdnp_sequence *s = &batch->sequences[i];
-        for (int64_t t = 0; t < s->length; t++) {
+        for (int64_t t = 0; t < s->length && !s->padded; t++) {
             gdnp_mark_row(tokens, s->rows[t]);
+            if (s->verify) {
+                continue;
+            }
             const int64_t slot = s->slots[s->spec ? t : 0];
             gdnp_mark_row(ssm_state, slot);
             const bool line = s->spec && conventions->conv_window == GDN_CONV_SLIDING;
             gdnp_mark_row(conv_state, line ? s->slots[0] : slot);
+        }
+    }
+}
+
+void gdnp_mark_padding(const gdnp_batch *batch, gdn_output *tokens) {
+    for (int64_t i = 0; i < batch->count; i++) {
+        const gdnp_sequence *s = &batch->sequences[i];
+        for (int64_t t = 0; t < s->length && s->padded; t++) {
+            gdnp_mark_row(tokens, s->rows[t]);
         }
     }
 }

@@ -83,14 +83,21 @@ static int64_t term_tokens(const term *t) {
            rest * (rest - 1) / 2;
 }
 
+/* The request batch is padded before a backend sees it; elsewhere the profile says. */
+static bool takes_padding(const gdn_case *test) {
+    return test->op == GDN_OP_GDN_METADATA ||
+           (test->op != GDN_OP_GDN_GATING &&
+            test->conventions.pad_sequences != GDN_PAD_REFUSED);
+}
+
 static gdn_status bad_term(const gdn_case *test, const char *start, gdn_error *err) {
     const int length = (int)strcspn(start, "+");
     return gdn_error_set(
         err, GDN_ERR_ARG,
         "batch: expected pre<n>x<len>, dec<n>, spec<n>x<Q> or rag<n>x<Q>%s, "
         "numbers from 1 on, but found \"%.*s\" in \"%.200s\"",
-        test->op == GDN_OP_GDN_METADATA ? ", and pad<n> last" : "",
-        length < 80 ? length : 80, start, test->batch);
+        takes_padding(test) ? ", and pad<n> last" : "", length < 80 ? length : 80, start,
+        test->batch);
 }
 
 static gdn_status check_term(const term *t, const char *batch, gdn_error *err) {
@@ -112,10 +119,12 @@ static gdn_status read_terms(term_list *terms, gdn_case *test, gdn_error *err) {
         }
         GDN_TRY(check_term(&t, test->batch, err));
         if (t.kind == TERM_PAD) {
-            if (test->op != GDN_OP_GDN_METADATA || *at != '\0') {
+            if (!takes_padding(test) || *at != '\0') {
                 return bad_term(test, start, err);
             }
             test->pad_requests = t.count;
+            GDN_TRY(check_size("sequences", terms->sequences + t.count, GDNP_MAX_SEQUENCES,
+                               test->batch, err));
             break;
         }
         if (terms->count == MAX_TERMS) {
@@ -189,6 +198,15 @@ static void set_history(gdn_case *test) {
     }
 }
 
+bool gdnp_case_has_chunks(const gdn_case *test) {
+    for (size_t i = 0; i < test->n_sequences; i++) {
+        if (test->sequences[i].kind == GDN_SEQ_PREFILL && test->sequences[i].length > 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool gdnp_case_has_spec(const gdn_case *test) {
     for (size_t i = 0; i < test->n_sequences; i++) {
         if (test->sequences[i].kind == GDN_SEQ_SPEC) {
@@ -205,6 +223,27 @@ bool gdnp_case_has_non_spec(const gdn_case *test) {
         }
     }
     return false;
+}
+
+/* Padded sequences among the `real` non-spec ones, which stand first. */
+static void insert_padding(gdn_case *test, size_t real) {
+    const gdn_sequence pad = {.kind = GDN_SEQ_DECODE, .length = 1, .padded = true};
+    size_t placed[3] = {0}; /* before the first, in the middle, behind the last */
+    for (int64_t i = 0; i < test->pad_requests; i++) {
+        placed[(test->seed % 3 + (uint64_t)i) % 3]++;
+    }
+    const size_t parts[3] = {0, real / 2, real};
+    size_t shift = 0;
+    for (int p = 0; p < 3; p++) {
+        gdn_sequence *at = test->sequences + parts[p] + shift;
+        const size_t behind = test->n_sequences - parts[p] - shift;
+        memmove(at + placed[p], at, behind * sizeof *at);
+        for (size_t i = 0; i < placed[p]; i++) {
+            at[i] = pad;
+        }
+        test->n_sequences += placed[p];
+        shift += placed[p];
+    }
 }
 
 /* What an op, or the profile, can take of batches. */
@@ -242,7 +281,8 @@ static gdn_status check_batch(const gdn_case *test, bool ragged_spec, gdn_error 
 gdn_status gdnp_case_expand_batch(gdn_case *test, bool ragged_spec, gdn_error *err) {
     term_list terms = {.count = 0};
     GDN_TRY(read_terms(&terms, test, err));
-    test->sequences = calloc((size_t)terms.sequences, sizeof *test->sequences);
+    const size_t room = (size_t)(terms.sequences + test->pad_requests);
+    test->sequences = calloc(room, sizeof *test->sequences);
     if (!test->sequences) {
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for %lld sequences",
                              (long long)terms.sequences);
@@ -253,7 +293,9 @@ gdn_status gdnp_case_expand_batch(gdn_case *test, bool ragged_spec, gdn_error *e
             append_term(test, &terms.items[i]);
         }
     } else {
+        size_t non_spec = 0;
         for (int spec = 0; spec < 2; spec++) {
+            non_spec = spec == 0 ? 0 : test->n_sequences;
             for (size_t i = 0; i < terms.count; i++) {
                 const bool is_spec = sequence_kind(terms.items[i].kind) == GDN_SEQ_SPEC;
                 if (is_spec == (spec == 1)) {
@@ -261,6 +303,7 @@ gdn_status gdnp_case_expand_batch(gdn_case *test, bool ragged_spec, gdn_error *e
                 }
             }
         }
+        insert_padding(test, non_spec);
     }
     set_history(test);
     return check_batch(test, ragged_spec, err);

@@ -14,6 +14,7 @@
  *   pad_rows                                           x
  *   page_bytes            x                x           x
  *   initial, accepted     x                x           x           x
+ *   gates, chunked                         x
  *   misaligned, seed      x       x        x           x           x
  *
  * `initial` further needs a sequence that is not speculative, `accepted` one that is. */
@@ -50,6 +51,7 @@ typedef struct member {
     bool required;
     int64_t otherwise; ///< value when absent
     unsigned ops;      ///< where another value has an effect
+    bool spare;        ///< not written at its default: files are older than the member
 } member;
 
 #define AT(field) offsetof(gdn_case, field)
@@ -65,36 +67,42 @@ static const char *const OP_NAMES[] = {
     [GDN_OP_COUNT] = NULL,
 };
 
-/* The order is that of the written form. The layout's default is the profile's. */
+/* The order is that of the written form. The layout's default is the profile's, that of
+ * `chunked` the batch's. */
 static const member MEMBERS[] = {
-    {"op", NAME, AT(op), 0, GDN_OP_COUNT - 1, OP_NAMES, true, 0, EVERY},
-    {"profile", TEXT, AT(profile), 0, 0, NULL, true, 0, EVERY},
-    {"model", TEXT, AT(model), 0, 0, NULL, false, 0, EVERY},
-    {"batch", TEXT, AT(batch), 0, 0, NULL, true, 0, EVERY},
-    {"num_k_heads", INTEGER, AT(num_k_heads), 1, 1024, NULL, true, 0, EVERY},
-    {"num_v_heads", INTEGER, AT(num_v_heads), 1, 1024, NULL, true, 0, EVERY},
-    {"head_k_dim", INTEGER, AT(head_k_dim), 1, 1024, NULL, true, 0, EVERY},
-    {"head_v_dim", INTEGER, AT(head_v_dim), 1, 1024, NULL, true, 0, EVERY},
-    {"conv_width", INTEGER, AT(conv_width), 1, 8, NULL, false, 4, EVERY},
-    {"tp_size", INTEGER, AT(tp_size), 1, 1024, NULL, false, 1, EVERY},
+    {"op", NAME, AT(op), 0, GDN_OP_COUNT - 1, OP_NAMES, true, 0, EVERY, false},
+    {"profile", TEXT, AT(profile), 0, 0, NULL, true, 0, EVERY, false},
+    {"model", TEXT, AT(model), 0, 0, NULL, false, 0, EVERY, false},
+    {"batch", TEXT, AT(batch), 0, 0, NULL, true, 0, EVERY, false},
+    {"num_k_heads", INTEGER, AT(num_k_heads), 1, 1024, NULL, true, 0, EVERY, false},
+    {"num_v_heads", INTEGER, AT(num_v_heads), 1, 1024, NULL, true, 0, EVERY, false},
+    {"head_k_dim", INTEGER, AT(head_k_dim), 1, 1024, NULL, true, 0, EVERY, false},
+    {"head_v_dim", INTEGER, AT(head_v_dim), 1, 1024, NULL, true, 0, EVERY, false},
+    {"conv_width", INTEGER, AT(conv_width), 1, 8, NULL, false, 4, EVERY, false},
+    {"tp_size", INTEGER, AT(tp_size), 1, 1024, NULL, false, 1, EVERY, false},
     {"qkvz_layout", NAME, AT(conventions.qkvz_layout), 0, 1,
-     NAMES("interleaved", "separate"), false, -1, ATTENTION},
-    {"dtype", NAME, AT(dtype), GDN_FP32, GDN_BF16, DTYPE_NAMES, false, GDN_BF16, NUMERIC},
+     NAMES("interleaved", "separate"), false, -1, ATTENTION, false},
+    {"dtype", NAME, AT(dtype), GDN_FP32, GDN_BF16, DTYPE_NAMES, false, GDN_BF16, NUMERIC,
+     false},
     {"state_dtype", NAME, AT(state_dtype), GDN_FP32, GDN_BF16, DTYPE_NAMES, false, GDN_FP32,
-     DELTA | ATTENTION},
-    {"conv_bias", BOOLEAN, AT(conv_bias), 0, 1, NULL, false, 0, CONV1D | ATTENTION},
+     DELTA | ATTENTION, false},
+    {"conv_bias", BOOLEAN, AT(conv_bias), 0, 1, NULL, false, 0, CONV1D | ATTENTION, false},
     {"order", NAME, AT(order), 0, GDN_ROWS_SCATTERED,
-     NAMES("grouped", "interleaved", "scattered"), false, 0, ATTENTION},
+     NAMES("grouped", "interleaved", "scattered"), false, 0, ATTENTION, false},
     {"initial", NAME, AT(initial), 0, GDN_INITIAL_ABSENT,
-     NAMES("mixed", "all", "none", "absent"), false, 0, STATEFUL | METADATA},
-    {"accepted", NAME, AT(accepted), 0, GDN_ACCEPTED_ONE, NAMES("cycle", "full", "one"),
-     false, 0, STATEFUL | METADATA},
-    {"pad_rows", INTEGER, AT(pad_rows), 0, 65536, NULL, false, 0, ATTENTION},
-    {"page_bytes", INTEGER, AT(page_bytes), 0, INT64_C(1) << 30, NULL, false, 0, STATEFUL},
-    {"misaligned", BOOLEAN, AT(misaligned), 0, 1, NULL, false, 0, EVERY},
-    {"fill", NAME, AT(fill), 0, GDN_FILL_MODEL, NAMES("normal", "model"), false, 0,
-     NUMERIC},
-    {"seed", INTEGER, AT(seed), 0, INT64_MAX, NULL, false, 0, EVERY},
+     NAMES("mixed", "all", "none", "absent"), false, 0, STATEFUL | METADATA, false},
+    {"accepted", NAME, AT(accepted), 0, GDN_ACCEPTED_ABSENT,
+     NAMES("cycle", "full", "one", "absent"), false, 0, STATEFUL | METADATA, false},
+    {"gates", NAME, AT(gates), 0, GDN_GATES_FUSED, NAMES("given", "fused"), false, 0, DELTA,
+     true},
+    {"chunked", BOOLEAN, AT(chunked), 0, 1, NULL, false, -1, DELTA, true},
+    {"pad_rows", INTEGER, AT(pad_rows), 0, 65536, NULL, false, 0, ATTENTION, false},
+    {"page_bytes", INTEGER, AT(page_bytes), 0, INT64_C(1) << 30, NULL, false, 0, STATEFUL,
+     false},
+    {"misaligned", BOOLEAN, AT(misaligned), 0, 1, NULL, false, 0, EVERY, false},
+    {"fill", NAME, AT(fill), 0, GDN_FILL_MODEL, NAMES("normal", "model"), false, 0, NUMERIC,
+     false},
+    {"seed", INTEGER, AT(seed), 0, INT64_MAX, NULL, false, 0, EVERY, false},
 };
 
 #define N_MEMBERS (sizeof MEMBERS / sizeof MEMBERS[0])
@@ -225,6 +233,14 @@ static gdn_status refuse_idle(const gdn_case *test, const member *m, int64_t oth
     return status;
 }
 
+/* The default of members whose row has none. */
+static int64_t default_of(const gdn_case *test, const member *m, int64_t profile_layout) {
+    if (m->otherwise >= 0) {
+        return m->otherwise;
+    }
+    return m->offset == AT(chunked) ? gdnp_case_has_chunks(test) : profile_layout;
+}
+
 static gdn_status check_idle(const gdn_case *test, int64_t profile_layout, gdn_error *err) {
     const bool spec = gdnp_case_has_spec(test);
     const bool non_spec = gdnp_case_has_non_spec(test);
@@ -239,11 +255,19 @@ static gdn_status check_idle(const gdn_case *test, int64_t profile_layout, gdn_e
             snprintf(why, sizeof why, "speculative sequences always have a state");
         } else if (is_accepted && !spec) {
             snprintf(why, sizeof why, "the batch has no speculative sequences");
+        } else if (m->offset == AT(chunked) && spec) {
+            snprintf(why, sizeof why, "speculative sequences are not chunked");
         }
         if (why[0]) {
-            const int64_t otherwise = m->otherwise < 0 ? profile_layout : m->otherwise;
-            GDN_TRY(refuse_idle(test, m, otherwise, why, err));
+            GDN_TRY(refuse_idle(test, m, default_of(test, m, profile_layout), why, err));
         }
+    }
+    if (test->accepted == GDN_ACCEPTED_ABSENT &&
+        test->conventions.spec_state != GDN_SPEC_BUFFER) {
+        return gdn_error_set(err, GDN_ERR_ARG,
+                             "accepted: expected cycle, full or one, because profile %s "
+                             "finds states by the counts, but found \"absent\"",
+                             test->profile);
     }
     if (test->order == GDN_ROWS_SCATTERED && !spec) {
         return gdn_error_set(
@@ -307,6 +331,9 @@ static gdn_status read_case(gdn_case *test, const json_t *json, const gdn_profil
     GDN_TRY(check_op(profile, test->op, err));
     GDN_TRY(check_shapes(test, err));
     GDN_TRY(gdnp_case_expand_batch(test, profile->ragged_spec, err));
+    if (!json_object_get(json, "chunked")) {
+        test->chunked = gdnp_case_has_chunks(test);
+    }
     GDN_TRY(check_idle(test, layout, err));
     GDN_TRY(gdnp_case_set_label(test, err));
     return gdnp_case_set_id(test, err);
@@ -340,8 +367,11 @@ gdn_status gdn_case_from_json(gdn_case *test, const json_t *json, const char *pr
 json_t *gdn_case_to_json(const gdn_case *test) {
     json_t *json = json_object();
     for (size_t i = 0; i < N_MEMBERS; i++) {
-        if (json_object_set_new(json, MEMBERS[i].name, member_json(test, &MEMBERS[i])) <
-            0) {
+        const member *m = &MEMBERS[i];
+        if (m->spare && get_value(test, m) == default_of(test, m, 0)) {
+            continue;
+        }
+        if (json_object_set_new(json, m->name, member_json(test, m)) < 0) {
             json_decref(json);
             return NULL;
         }

@@ -23,6 +23,7 @@ typedef struct gdn_sequence {
     int64_t
         accepted; ///< spec: accepted count of the previous step, bonus included, 0..columns
     bool has_initial_state;
+    bool padded; ///< padding of a graph: its state index is the profile's pad_slot_id
 } gdn_sequence;
 
 /// Order of the tokens in the rows of the call.
@@ -46,10 +47,17 @@ typedef enum gdn_fill {
 
 /// Accepted counts of the spec sequences.
 typedef enum gdn_accepted {
-    GDN_ACCEPTED_CYCLE, ///< 0, 1, .., Q, 0, .. starting at the seed
-    GDN_ACCEPTED_FULL,  ///< Q
-    GDN_ACCEPTED_ONE,   ///< 1
+    GDN_ACCEPTED_CYCLE,  ///< 0, 1, .., Q, 0, .. starting at the seed
+    GDN_ACCEPTED_FULL,   ///< Q
+    GDN_ACCEPTED_ONE,    ///< 1
+    GDN_ACCEPTED_ABSENT, ///< not passed (spec_state "buffer"): all start from the pool
 } gdn_accepted;
+
+/// Gates of gated_delta_rule.
+typedef enum gdn_gates {
+    GDN_GATES_GIVEN, ///< g and beta
+    GDN_GATES_FUSED, ///< A_log, dt_bias, a and b, from which the op makes them
+} gdn_gates;
 
 typedef struct gdn_case {
     char *id; ///< made by the parser from everything below
@@ -70,6 +78,8 @@ typedef struct gdn_case {
     gdn_row_order order;
     gdn_initial initial;
     gdn_accepted accepted;
+    gdn_gates gates;
+    bool chunked; ///< gated_delta_rule: scalar of that name
 
     int64_t pad_rows;     ///< rows beyond num_actual_tokens
     int64_t pad_requests; ///< gdn_metadata: graph-padding requests, the batch's pad<n>
@@ -83,12 +93,15 @@ typedef struct gdn_case {
  *   op, profile, batch, num_k_heads, num_v_heads, head_k_dim, head_v_dim   required
  *   model "custom", conv_width 4, tp_size 1, qkvz_layout (the profile's), dtype "bf16",
  *   state_dtype "fp32", conv_bias false, order "grouped", initial "mixed",
- *   accepted "cycle", pad_rows 0, page_bytes 0, misaligned false, fill "normal", seed 0
+ *   accepted "cycle", gates "given", chunked (whether a prefill has more than one token),
+ *   pad_rows 0, page_bytes 0, misaligned false, fill "normal", seed 0
  *
  * batch: terms joined by '+'. pre<n>x<len> prefills, dec<n> decodes, spec<n>x<Q>
  * speculative sequences of Q tokens, rag<n>x<Q> ragged ones of Q, Q-1, .., 1, Q, .. tokens
- * (columns Q). For gdn_metadata the terms are request rows in that order, and pad<n> adds n
- * graph-padding requests of length 0. */
+ * (columns Q). pad<n>, last, adds n padded sequences of one token, by turns before the first
+ * non-spec sequence, in the middle and behind the last (the seed says where it begins); for
+ * profiles that take any. For gdn_metadata the terms are request rows in that order, and
+ * pad<n> adds n graph-padding requests of length 0. */
 
 /// Parses and validates one case; the profile is read from the profile folder. Impossible
 /// shapes (HV % HK, tp, a ragged batch under a profile that has none) are GDN_ERR_ARG. If
@@ -96,7 +109,8 @@ typedef struct gdn_case {
 GDN_NODISCARD gdn_status gdn_case_from_json(gdn_case *test, const json_t *json,
                                             const char *profile_dir, gdn_error *err);
 
-/// New reference to the JSON form with every member written out, in a fixed order.
+/// New reference to the JSON form in a fixed order, every member written out but `gates` and
+/// `chunked` at their defaults.
 json_t *gdn_case_to_json(const gdn_case *test);
 
 /// Accepts a zeroed case.

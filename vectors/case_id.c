@@ -126,10 +126,15 @@ static const char *mix_name(const gdn_case *test) {
 static void write_flags(const gdn_case *test, char *text, size_t size) {
     static const char *const orders[] = {"", "interleaved-", "scattered-"};
     static const char *const initials[] = {"", "initall-", "initnone-", "initabsent-"};
-    static const char *const accepteds[] = {"", "accfull-", "accone-"};
+    static const char *const accepteds[] = {"", "accfull-", "accone-", "accabsent-"};
+    static const char *const gates[] = {"", "fused-"};
     char pad[32] = "";
     char page[32] = "";
     const char *layout = "";
+    const char *kernel = "";
+    if (test->chunked != gdnp_case_has_chunks(test)) {
+        kernel = test->chunked ? "chunked-" : "recurrent-";
+    }
     if (test->op == GDN_OP_GDN_ATTENTION) {
         layout = test->conventions.qkvz_layout == GDN_QKVZ_SEPARATE ? "sep-" : "int-";
     }
@@ -139,10 +144,11 @@ static void write_flags(const gdn_case *test, char *text, size_t size) {
     if (test->page_bytes > 0) {
         snprintf(page, sizeof page, "page%" PRId64 "-", test->page_bytes);
     }
-    snprintf(text, size, "%s%s%s%s%s%s%s%s%s%" PRIu64, layout,
-             test->conv_bias ? "bias-" : "", orders[test->order], initials[test->initial],
-             accepteds[test->accepted], pad, page, test->misaligned ? "mis-" : "",
-             test->fill == GDN_FILL_MODEL ? "m" : "n", test->seed);
+    snprintf(text, size, "%s%s%s%s%s%s%s%s%s%s%s%" PRIu64, layout,
+             test->conv_bias ? "bias-" : "", gates[test->gates], kernel,
+             orders[test->order], initials[test->initial], accepteds[test->accepted], pad,
+             page, test->misaligned ? "mis-" : "", test->fill == GDN_FILL_MODEL ? "m" : "n",
+             test->seed);
 }
 
 gdn_status gdnp_case_set_id(gdn_case *test, gdn_error *err) {

@@ -11,14 +11,17 @@
 #define GDNP_MAX_SEQUENCES 65536
 #define GDNP_MAX_COLUMNS   256
 
-/// Fills sequences, columns and pad_requests from the batch text; op, initial, accepted and
-/// seed are set.
+/// Fills sequences, columns and pad_requests from the batch text; op, conventions, initial,
+/// accepted and seed are set.
 GDN_NODISCARD gdn_status gdnp_case_expand_batch(gdn_case *test, bool ragged_spec,
                                                 gdn_error *err);
 
 /// Whether the batch has speculative sequences, and whether it has any others.
 bool gdnp_case_has_spec(const gdn_case *test);
 bool gdnp_case_has_non_spec(const gdn_case *test);
+
+/// Whether a prefill has more than one token.
+bool gdnp_case_has_chunks(const gdn_case *test);
 
 /// Replaces the model label by its canonical form, which implies every dimension; a label
 /// that contradicts one is refused.

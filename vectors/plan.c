@@ -68,17 +68,38 @@ static void place_rows(gdn_plan *plan, const gdn_case *test, uint32_t *scratch) 
     }
 }
 
+/* Slots that a sequence names. */
+static int64_t slots_of(const gdn_case *test, const gdn_sequence *s) {
+    const bool columns =
+        s->kind == GDN_SEQ_SPEC && test->conventions.spec_state == GDN_SPEC_SLOTS;
+    return columns ? max64(test->columns, 1) : 1;
+}
+
 /* Every named slot is distinct and none is slot 0, which belongs to nobody. */
 static void place_slots(gdn_plan *plan, const gdn_case *test, uint32_t *scratch) {
     const gdn_random random = stream_of(test, GDN_FIELD_SLOTS, 0);
     gdn_random_permutation(&random, (uint32_t)(plan->slots - 1), scratch);
     int64_t next = 0;
     for (size_t i = 0; i < test->n_sequences; i++) {
-        const bool spec = test->sequences[i].kind == GDN_SEQ_SPEC;
+        const bool padded = test->sequences[i].padded;
         for (int64_t c = 0; c < plan->columns; c++) {
+            const bool own = c < slots_of(test, &test->sequences[i]) && !padded;
             plan->sequence_slots[(int64_t)i * plan->columns + c] =
-                spec || c == 0 ? 1 + (int64_t)scratch[next++] : -1;
+                own      ? 1 + (int64_t)scratch[next++]
+                : padded ? test->conventions.pad_slot_id
+                         : -1;
         }
+    }
+}
+
+/* Rows of the intermediate tensors, two places more than sequences: poison behind those of
+ * requests, or between places in any order. */
+static void place_buffers(gdn_plan *plan, const gdn_case *test, uint32_t *scratch) {
+    const gdn_random random = stream_of(test, GDN_FIELD_SLOTS, 1);
+    const bool by_index = test->conventions.buffer_rows == GDN_BUFFER_BY_INDEX;
+    gdn_random_permutation(&random, (uint32_t)plan->places, scratch);
+    for (int64_t i = 0; plan->places > 0 && i < plan->spec; i++) {
+        plan->sequence_places[i] = plan->columns * (by_index ? (int64_t)scratch[i] : i);
     }
 }
 
@@ -102,21 +123,26 @@ gdn_status gdn_plan_create(gdn_plan *plan, const gdn_case *test, gdn_error *err)
     }
     plan->indexed = plan->indexed || plan->spec > 0;
     plan->rows = plan->tokens + test->pad_rows;
-    plan->slots = 1 + plan->non_spec + plan->spec * plan->columns + FREE_SLOTS;
+    const bool buffer = test->conventions.spec_state == GDN_SPEC_BUFFER;
+    plan->slots =
+        1 + plan->non_spec + plan->spec * (buffer ? 1 : plan->columns) + FREE_SLOTS;
+    plan->places = buffer && plan->spec > 0 ? plan->spec + FREE_SLOTS : 0;
     /* W-2+Q rows hold either window; the snapshot one leaves the rest of them alone. */
     plan->conv_rows = max64(test->conv_width - 1, test->conv_width - 2 + test->columns);
     const int64_t sequences = plan->non_spec + plan->spec;
     plan->token_rows = calloc((size_t)plan->tokens + 1, sizeof(int64_t));
     plan->sequence_slots = calloc((size_t)(sequences * plan->columns) + 1, sizeof(int64_t));
+    plan->sequence_places = calloc((size_t)plan->spec + 1, sizeof(int64_t));
     uint32_t *scratch = calloc(
         (size_t)max64(plan->tokens, max64(plan->slots, sequences)) + 1, sizeof *scratch);
-    if (!plan->token_rows || !plan->sequence_slots || !scratch) {
+    if (!plan->token_rows || !plan->sequence_slots || !plan->sequence_places || !scratch) {
         free(scratch);
         gdn_plan_destroy(plan);
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for the rows of %s", test->id);
     }
     place_rows(plan, test, scratch);
     place_slots(plan, test, scratch);
+    place_buffers(plan, test, scratch);
     free(scratch);
     return GDN_OK;
 }
@@ -124,6 +150,7 @@ gdn_status gdn_plan_create(gdn_plan *plan, const gdn_case *test, gdn_error *err)
 void gdn_plan_destroy(gdn_plan *plan) {
     free(plan->token_rows);
     free(plan->sequence_slots);
+    free(plan->sequence_places);
     *plan = (gdn_plan){0};
 }
 

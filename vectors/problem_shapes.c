@@ -32,10 +32,11 @@ static void scalar(gdn_shapes *shapes, const char *name, int64_t value) {
     shapes->scalars[shapes->n_scalars++] = (gdn_scalar){.name = name, .value = value};
 }
 
-static void add_ssm_state(gdn_shapes *shapes, const gdn_case *test, const gdn_plan *plan) {
+static void add_states(gdn_shapes *shapes, const char *name, int64_t rows,
+                       const gdn_case *test, const gdn_plan *plan) {
     const bool vk = test->conventions.state_order == GDN_STATE_VK;
-    gdn_tensor *state = ADD(shapes, "ssm_state", test->state_dtype, plan->slots,
-                            plan->value_heads, vk ? test->head_v_dim : test->head_k_dim,
+    gdn_tensor *state = ADD(shapes, name, test->state_dtype, rows, plan->value_heads,
+                            vk ? test->head_v_dim : test->head_k_dim,
                             vk ? test->head_k_dim : test->head_v_dim);
     spread(state, test->page_bytes);
 }
@@ -44,9 +45,16 @@ static void add_ssm_state(gdn_shapes *shapes, const gdn_case *test, const gdn_pl
 static void add_group(gdn_shapes *shapes, const gdn_case *test, const gdn_plan *plan) {
     const int64_t n = (int64_t)test->n_sequences;
     ADD(shapes, "query_start_loc", GDN_I32, n + 1);
-    if (plan->spec > 0) {
+    if (plan->places > 0) {
+        ADD(shapes, "state_indices", GDN_I32, n);
+        ADD(shapes, "intermediate_indices", GDN_I32, n, plan->columns);
+    } else if (plan->spec > 0) {
         ADD(shapes, "state_indices", GDN_I32, n, plan->columns);
-        ADD(shapes, "num_accepted_tokens", GDN_I32, n);
+    }
+    if (plan->spec > 0) {
+        if (test->accepted != GDN_ACCEPTED_ABSENT) {
+            ADD(shapes, "num_accepted_tokens", GDN_I32, n);
+        }
         return;
     }
     ADD(shapes, "state_indices", GDN_I32, n);
@@ -68,13 +76,17 @@ static void conv_shapes(gdn_shapes *shapes, const gdn_case *test, const gdn_plan
     ADD(shapes, "out", t, plan->rows, plan->channels);
 }
 
+static gdn_dtype beta_type(const gdn_case *test) {
+    return test->conventions.beta_storage == GDN_BETA_FP32 ? GDN_FP32 : test->dtype;
+}
+
 static void gating_shapes(gdn_shapes *shapes, const gdn_case *test, const gdn_plan *plan) {
     ADD(shapes, "A_log", GDN_FP32, plan->value_heads);
     ADD(shapes, "dt_bias", test->dtype, plan->value_heads);
     ADD(shapes, "a", test->dtype, plan->tokens, plan->value_heads);
     ADD(shapes, "b", test->dtype, plan->tokens, plan->value_heads);
     ADD(shapes, "g", GDN_FP32, plan->tokens, plan->value_heads);
-    ADD(shapes, "beta", GDN_FP32, plan->tokens, plan->value_heads);
+    ADD(shapes, "beta", beta_type(test), plan->tokens, plan->value_heads);
 }
 
 static void delta_shapes(gdn_shapes *shapes, const gdn_case *test, const gdn_plan *plan) {
@@ -82,12 +94,23 @@ static void delta_shapes(gdn_shapes *shapes, const gdn_case *test, const gdn_pla
     ADD(shapes, "q", t, plan->rows, plan->key_heads, test->head_k_dim);
     ADD(shapes, "k", t, plan->rows, plan->key_heads, test->head_k_dim);
     ADD(shapes, "v", t, plan->rows, plan->value_heads, test->head_v_dim);
-    ADD(shapes, "g", GDN_FP32, plan->rows, plan->value_heads);
-    ADD(shapes, "beta", GDN_FP32, plan->rows, plan->value_heads);
-    add_ssm_state(shapes, test, plan);
+    if (test->gates == GDN_GATES_FUSED) {
+        ADD(shapes, "A_log", GDN_FP32, plan->value_heads);
+        ADD(shapes, "dt_bias", t, plan->value_heads);
+        ADD(shapes, "a", t, plan->rows, plan->value_heads);
+        ADD(shapes, "b", t, plan->rows, plan->value_heads);
+    } else {
+        ADD(shapes, "g", GDN_FP32, plan->rows, plan->value_heads);
+        ADD(shapes, "beta", beta_type(test), plan->rows, plan->value_heads);
+    }
+    add_states(shapes, "ssm_state", plan->slots, test, plan);
     add_group(shapes, test, plan);
+    if (plan->places > 0) {
+        add_states(shapes, "intermediate_state", plan->places * plan->columns, test, plan);
+    }
     ADD(shapes, "out", t, plan->rows, plan->value_heads, test->head_v_dim);
     scalar(shapes, "use_qk_l2norm", 1);
+    scalar(shapes, "chunked", test->chunked);
 }
 
 static void attention_indices(gdn_shapes *shapes, const gdn_case *test,
@@ -120,7 +143,7 @@ static void attention_shapes(gdn_shapes *shapes, const gdn_case *test,
     ADD(shapes, "projected_states_ba", t, plan->rows, 2 * plan->value_heads);
     spread(ADD(shapes, "conv_state", t, plan->slots, plan->conv_rows, plan->channels),
            test->page_bytes);
-    add_ssm_state(shapes, test, plan);
+    add_states(shapes, "ssm_state", plan->slots, test, plan);
     ADD(shapes, "conv_weights", t, plan->channels, test->conv_width);
     if (test->conv_bias) {
         ADD(shapes, "conv_bias", t, plan->channels);

@@ -65,21 +65,23 @@ static void fill_gate_parameters(const filler *f) {
  * own numbers, so that they do not depend on the slot. Values are drawn in V-major order
  * and placed by the pool's order. */
 static void fill_ssm_state(const filler *f) {
-    gdn_tensor *state = tensor_of(f, "ssm_state");
     const gdn_case *test = f->test;
     const bool vk = test->conventions.state_order == GDN_STATE_VK;
-    const int64_t v_stride = state->stride[vk ? 2 : 3];
-    const int64_t k_stride = state->stride[vk ? 3 : 2];
     const int64_t rows = f->plan->value_heads * test->head_v_dim;
     for (size_t i = 0; i < test->n_sequences; i++) {
         const gdn_sequence *s = &test->sequences[i];
         const bool spec = s->kind == GDN_SEQ_SPEC;
-        if (!spec && !s->has_initial_state) {
+        if ((!spec && !s->has_initial_state) || s->padded) {
             continue;
         }
         const int64_t column = spec ? gdn_plan_start_column(s) : 0;
+        const bool buffer = column > 0 && f->plan->places > 0;
+        const gdn_tensor *state = tensor_of(f, buffer ? "intermediate_state" : "ssm_state");
+        const int64_t v_stride = state->stride[vk ? 2 : 3];
+        const int64_t k_stride = state->stride[vk ? 3 : 2];
         const int64_t slot =
-            f->plan->sequence_slots[(int64_t)i * f->plan->columns + column];
+            buffer ? f->plan->sequence_places[(int64_t)i - f->plan->non_spec] + column
+                   : f->plan->sequence_slots[(int64_t)i * f->plan->columns + column];
         for (int64_t row = 0; row < rows; row++) {
             gdn_fill_values(test, GDN_FIELD_STATE, (int64_t)i, row, rows, test->head_k_dim,
                             f->run);
@@ -100,7 +102,7 @@ static void fill_conv_state(const filler *f) {
     for (size_t i = 0; i < test->n_sequences; i++) {
         const gdn_sequence *s = &test->sequences[i];
         const bool spec = s->kind == GDN_SEQ_SPEC;
-        if (!spec && !s->has_initial_state) {
+        if ((!spec && !s->has_initial_state) || s->padded) {
             continue;
         }
         const int64_t column = spec ? gdn_plan_start_column(s) : 0;
@@ -112,6 +114,24 @@ static void fill_conv_state(const filler *f) {
                 GDN_FIELD_CONV_HISTORY, (int64_t)i, w, test->conv_width - 1,
                 f->plan->channels);
         }
+    }
+}
+
+/* Where spec sequence `index` has its states, a slot or an intermediate row a column. */
+static void fill_columns(const filler *f, int64_t index, const int64_t *own,
+                         gdn_tensor *slots) {
+    const int64_t columns = f->plan->columns;
+    const bool buffer = f->plan->places > 0;
+    for (int64_t c = 0; c < columns; c++) {
+        if (buffer) {
+            set_int(tensor_of(f, "intermediate_indices"), index * columns + c,
+                    f->plan->sequence_places[index] + c);
+        } else {
+            set_int(slots, index * columns + c, own[c]);
+        }
+    }
+    if (buffer) {
+        set_int(slots, index, own[0]);
     }
 }
 
@@ -129,9 +149,7 @@ static void fill_group(const filler *f, size_t first, size_t last, const char *s
         position += s->length;
         set_int(starts, index + 1, position);
         if (s->kind == GDN_SEQ_SPEC) {
-            for (int64_t c = 0; c < f->plan->columns; c++) {
-                set_int(slots, index * f->plan->columns + c, own[c]);
-            }
+            fill_columns(f, index, own, slots);
             set_int(tensor_of(f, "num_accepted_tokens"), index, s->accepted);
         } else {
             set_int(slots, index, own[0]);
@@ -161,6 +179,7 @@ static void fill_conv(const filler *f) {
     fill_group(f, 0, test->n_sequences, "query_start_loc", "state_indices");
 }
 
+/* a, b and the parameters, from which gates are made. */
 static void fill_gating(const filler *f) {
     gdn_tensor *a = tensor_of(f, "a");
     gdn_tensor *b = tensor_of(f, "b");
@@ -171,7 +190,8 @@ static void fill_gating(const filler *f) {
     fill_gate_parameters(f);
 }
 
-/* g and beta of one token as an exact gating would hand them over, rounded to fp32. */
+/* g and beta of one token as an exact gating would hand them over: the log decay or the
+ * decay, beta or its logits. */
 static void put_gates(const filler *f, int64_t token, gdn_tensor *g, gdn_tensor *beta) {
     const int64_t heads = f->plan->value_heads;
     double *a = f->run, *A_log = a + heads, *dt_bias = A_log + heads, *b = dt_bias + heads;
@@ -179,11 +199,17 @@ static void put_gates(const filler *f, int64_t token, gdn_tensor *g, gdn_tensor 
     gdn_fill_values(f->test, GDN_FIELD_A_LOG, 0, 0, 1, heads, A_log);
     gdn_fill_values(f->test, GDN_FIELD_DT_BIAS, 0, 0, 1, heads, dt_bias);
     gdn_fill_values(f->test, GDN_FIELD_B, token, 0, 1, heads, b);
+    const gdn_conventions *conventions = &f->test->conventions;
     for (int64_t h = 0; h < heads; h++) {
-        const double sp =
-            gdn_softplus(a[h] + dt_bias[h], f->test->conventions.softplus_threshold);
-        gdn_store(g->data, g->dtype, token * g->stride[0] + h, -gdn_exp(A_log[h]) * sp);
-        gdn_store(beta->data, beta->dtype, token * beta->stride[0] + h, gdn_sigmoid(b[h]));
+        const double sp = gdn_softplus(a[h] + dt_bias[h], conventions->softplus_beta,
+                                       conventions->softplus_threshold);
+        const double log_decay = -gdn_exp(A_log[h]) * sp;
+        const bool log = conventions->gate_input == GDN_GATE_LOG;
+        const bool logits = conventions->beta_input == GDN_BETA_LOGITS;
+        gdn_store(g->data, g->dtype, token * g->stride[0] + h,
+                  log ? log_decay : gdn_exp(log_decay));
+        gdn_store(beta->data, beta->dtype, token * beta->stride[0] + h,
+                  logits ? b[h] : gdn_sigmoid(b[h]));
     }
 }
 
@@ -203,7 +229,12 @@ static void fill_delta(const filler *f) {
             put(f, v, t * v->stride[0] + hv * v->stride[1], GDN_FIELD_V, t, hv,
                 f->plan->value_heads, test->head_v_dim);
         }
-        put_gates(f, t, tensor_of(f, "g"), tensor_of(f, "beta"));
+        if (test->gates == GDN_GATES_GIVEN) {
+            put_gates(f, t, tensor_of(f, "g"), tensor_of(f, "beta"));
+        }
+    }
+    if (test->gates == GDN_GATES_FUSED) {
+        fill_gating(f);
     }
     fill_ssm_state(f);
     fill_group(f, 0, test->n_sequences, "query_start_loc", "state_indices");

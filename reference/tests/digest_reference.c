@@ -77,7 +77,7 @@ static void tell_digests(run *r, const char *call, const char *tensor, uint64_t 
 /* ---- elementary functions ---- */
 
 static double softplus20(double x) {
-    return gdn_softplus(x, 20.0);
+    return gdn_softplus(x, 1.0, 20.0);
 }
 
 /* On arguments of all magnitudes: a random significand times 2^-40 .. 2^10. */

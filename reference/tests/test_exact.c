@@ -339,7 +339,7 @@ static void sigmoid_silu_and_softplus_are_accurate(void **unused) {
         mpfr_exp(power, power, MPFR_RNDN);
         mpfr_log1p(value, power, MPFR_RNDN);
         const double softplus = mpfr_get_d(value, MPFR_RNDN);
-        assert_true(fabs(gdn_softplus(x, 1e4) - softplus) <= 0x4p-53 * softplus);
+        assert_true(fabs(gdn_softplus(x, 1, 1e4) - softplus) <= 0x4p-53 * softplus);
         mpfr_add_ui(value, power, 1, MPFR_RNDN);
         mpfr_div(value, power, value, MPFR_RNDN);
         const double sigmoid = mpfr_get_d(value, MPFR_RNDN);
@@ -356,10 +356,10 @@ static void numbers_never_give_nan_and_nan_always_does(void **unused) {
         const double thresholds[] = {20, 0, 1000, INFINITY};
         assert_int_equal(isnan(gdn_sigmoid(x)) != 0, isnan(x) != 0);
         assert_int_equal(isnan(gdn_silu(x)) != 0, isnan(x) != 0);
-        assert_int_equal(isnan(gdn_softplus(x, thresholds[i % 4])) != 0, isnan(x) != 0);
+        assert_int_equal(isnan(gdn_softplus(x, 1, thresholds[i % 4])) != 0, isnan(x) != 0);
     }
     assert_true(isnan(gdn_sigmoid(NAN)) && isnan(gdn_silu(NAN)));
-    assert_true(isnan(gdn_softplus(NAN, 20)));
+    assert_true(isnan(gdn_softplus(NAN, 1, 20)));
 }
 
 static void sigmoid_silu_and_softplus_are_right_at_the_ends(void **unused) {
@@ -368,26 +368,26 @@ static void sigmoid_silu_and_softplus_are_right_at_the_ends(void **unused) {
     for (size_t i = 0; i < sizeof large / sizeof large[0]; i++) {
         assert_true(gdn_sigmoid(large[i]) == 1);
         assert_true(gdn_silu(large[i]) == large[i]);
-        assert_true(gdn_softplus(large[i], 20) == large[i]);
-        assert_true(gdn_softplus(large[i], INFINITY) == large[i]);
+        assert_true(gdn_softplus(large[i], 1, 20) == large[i]);
+        assert_true(gdn_softplus(large[i], 1, INFINITY) == large[i]);
     }
     for (size_t i = 1; i < sizeof large / sizeof large[0]; i++) {
         assert_true(gdn_sigmoid(-large[i]) == 0);
         assert_true(bits_of(gdn_silu(-large[i])) == bits_of(-0.0));
-        assert_true(gdn_softplus(-large[i], 20) == 0);
+        assert_true(gdn_softplus(-large[i], 1, 20) == 0);
     }
     assert_true(gdn_sigmoid(0.0) == 0.5 && gdn_sigmoid(-0.0) == 0.5);
     assert_true(bits_of(gdn_silu(0.0)) == bits_of(0.0));
     assert_true(bits_of(gdn_silu(-0.0)) == bits_of(-0.0));
-    assert_true(gdn_softplus(0, 20) == gdn_log(2));
+    assert_true(gdn_softplus(0, 1, 20) == gdn_log(2));
 }
 
 static void softplus_is_the_identity_above_its_threshold_only(void **unused) {
     (void)unused;
-    assert_true(gdn_softplus(20, 20) == gdn_log1p(gdn_exp(20)));
-    assert_true(gdn_softplus(20, 20) > 20);
-    assert_true(gdn_softplus(nextafter(20, 21), 20) == nextafter(20, 21));
-    assert_true(gdn_softplus(1, 0) == 1);
+    assert_true(gdn_softplus(20, 1, 20) == gdn_log1p(gdn_exp(20)));
+    assert_true(gdn_softplus(20, 1, 20) > 20);
+    assert_true(gdn_softplus(nextafter(20, 21), 1, 20) == nextafter(20, 21));
+    assert_true(gdn_softplus(1, 1, 0) == 1);
 }
 
 int main(void) {

@@ -11,11 +11,17 @@
  *                    query_start_loc [B+1], state_indices [B] or [B,Q],
  *                    has_initial_state? [B] bool, num_accepted_tokens? [B] -> out [N,C] T
  * gdn_gating         A_log [HV] fp32, dt_bias [HV] T, a [N,HV] T, b [N,HV] T
- *                    -> g [N,HV] fp32 (log decay), beta [N,HV] fp32
- * gated_delta_rule   q, k [N,HK,K] T, v [N,HV,V] T, g, beta [N,HV] fp32,
- *                    ssm_state! [S,HV,V,K] or [S,HV,K,V] ST, query_start_loc [B+1],
- *                    state_indices [B] or [B,Q], has_initial_state? [B],
- *                    num_accepted_tokens? [B] -> out [N,HV,V] T; scalars: use_qk_l2norm
+ *                    -> g [N,HV] fp32 (log decay), beta [N,HV] fp32 or T (beta_storage)
+ * gated_delta_rule   q, k [N,HK,K] T, v [N,HV,V] T; gates ready-made: g [N,HV] fp32 (log or
+ *                    decay: gate_input), beta [N,HV] fp32 or T (beta_storage; value or
+ *                    logits: beta_input); or made inside: A_log, dt_bias [HV], a, b [N,HV]
+ *                    as in gdn_gating; ssm_state! [S,HV,V,K] or [S,HV,K,V] ST,
+ *                    query_start_loc [B+1], state_indices [B] or [B,Q],
+ *                    has_initial_state? [B], num_accepted_tokens? [B],
+ *                    intermediate_state!? [I,HV,V,K] or [I,HV,K,V] ST,
+ *                    intermediate_indices? [B,Q], parent_token? [B,Q] -> out [N,HV,V] T;
+ *                    scalars: use_qk_l2norm, chunked (whether the backend's chunk kernel
+ *                    gets the batch; absent: 0)
  * gdn_attention      the 29 arguments of contract vllm_xpu section 1, by their names
  * gdn_metadata       request batch to index tensors (contract vllm_cpu_and_metadata 3):
  *                    query_start_loc [M+1], seq_lens [M], block_table [M,>=Q],
@@ -32,7 +38,18 @@
  *                    empty, or None). Rows beyond the valid ones stay untouched.
  *
  * A call with num_accepted_tokens is speculative: state_indices is then [B,Q], the sequence
- * starts from column max(accepted-1, 0) and stores its state after every token. */
+ * starts from column c = max(accepted-1, 0) and stores its state after every token.
+ *
+ * Under spec_state "buffer" a call with intermediate_indices is the speculative one:
+ * state_indices is [B], the pool is read only, the state after token t goes to row
+ * intermediate_indices[b,t] of intermediate_state. It starts from slot state_indices[b] if c
+ * is 0 or num_accepted_tokens absent, else from row intermediate_indices[b,c] as it was
+ * before the call. With parent_token, token t > 0 continues from what token
+ * parent_token[b,t] < t has stored, rounded to ST (contract sglang_npu 4.1); entry 0, and
+ * those of tokens that the sequence has not, mean nothing.
+ *
+ * Where pad_sequences is not "refused", a sequence whose state_indices entry (of column 0)
+ * is pad_slot_id is padding: its other columns, flags and intermediate rows mean nothing. */
 #ifndef GDN_CALL_H
 #define GDN_CALL_H
 
@@ -104,6 +121,9 @@ typedef struct gdn_call {
     void *arena;
     size_t arena_bytes;
 } gdn_call;
+
+/// Whether a call of causal_conv1d or gated_delta_rule is speculative (see above).
+bool gdn_call_is_speculative(const gdn_call *call);
 
 /// NULL if the argument is absent from this call.
 const gdn_tensor *gdn_call_tensor(const gdn_call *call, const char *name);

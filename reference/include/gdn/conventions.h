@@ -107,7 +107,9 @@ typedef enum gdn_beta_storage {
     GDN_BETA_ACTIVATION, ///< T
 } gdn_beta_storage;
 
-/// Rounding of a beta that an op makes from its logits for itself.
+/// Rounding of a beta that an op makes from its logits for itself: gated_delta_rule, and
+/// gdn_attention in sequences that its chunk kernel does not get. Those of the chunk kernel
+/// come from gdn_gating, by beta_storage and beta_tail.
 typedef enum gdn_beta_rounding {
     GDN_BETA_UNROUNDED,
     GDN_BETA_ROUNDED, ///< to T, once
@@ -231,6 +233,12 @@ typedef enum gdn_slip {
     GDN_SLIP_STATE_ROUNDED,
     GDN_SLIP_STATE_TRUNCATED,
     GDN_SLIP_LAST_COLUMN_ONLY,
+    GDN_SLIP_TREE_IGNORED,
+    GDN_SLIP_BUFFER_BY_SLOT,
+    GDN_SLIP_POOL_ADVANCED,
+    GDN_SLIP_PAD_IN_SLOT0,
+    GDN_SLIP_PAD_IN_LAST,
+    GDN_SLIP_BETA_ROW0,
 } gdn_slip;
 
 /// Arithmetic in which a backend of the profile computes; sets u in every limit. The matrix

@@ -18,9 +18,9 @@ double gdn_log(double x);
 double gdn_log1p(double x);
 double gdn_expm1(double x);
 
-/// softplus(x) = log1p(exp(x)), x above `threshold` returned as it is; built on the two
-/// functions above in this order.
-double gdn_softplus(double x, double threshold);
+/// softplus(x) = log1p(exp(beta x)) / beta, x returned as it is where beta x is above
+/// `threshold`; built on the functions above in this order.
+double gdn_softplus(double x, double beta, double threshold);
 
 /// 1 / (1 + exp(-x)) in this order of operations; 0 and 1 at the ends, never NaN for a
 /// number.
