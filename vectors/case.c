@@ -14,7 +14,7 @@
  *   pad_rows                                           x
  *   page_bytes            x                x           x
  *   initial, accepted     x                x           x           x
- *   gates, chunked                         x
+ *   gates, chunked, l2norm                 x
  *   misaligned, seed      x       x        x           x           x
  *
  * `initial` further needs a sequence that is not speculative, `accepted` one that is. */
@@ -96,6 +96,7 @@ static const member MEMBERS[] = {
     {"gates", NAME, AT(gates), 0, GDN_GATES_FUSED, NAMES("given", "fused"), false, 0, DELTA,
      true},
     {"chunked", BOOLEAN, AT(chunked), 0, 1, NULL, false, -1, DELTA, true},
+    {"l2norm", BOOLEAN, AT(l2norm), 0, 1, NULL, false, 1, DELTA, true},
     {"pad_rows", INTEGER, AT(pad_rows), 0, 65536, NULL, false, 0, ATTENTION, false},
     {"page_bytes", INTEGER, AT(page_bytes), 0, INT64_C(1) << 30, NULL, false, 0, STATEFUL,
      false},

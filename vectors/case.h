@@ -80,6 +80,8 @@ typedef struct gdn_case {
     gdn_accepted accepted;
     gdn_gates gates;
     bool chunked; ///< gated_delta_rule: scalar of that name
+    bool
+        l2norm; ///< gated_delta_rule: scalar use_qk_l2norm; without it q and k come normalised
 
     int64_t pad_rows;     ///< rows beyond num_actual_tokens
     int64_t pad_requests; ///< gdn_metadata: graph-padding requests, the batch's pad<n>
@@ -94,7 +96,7 @@ typedef struct gdn_case {
  *   model "custom", conv_width 4, tp_size 1, qkvz_layout (the profile's), dtype "bf16",
  *   state_dtype "fp32", conv_bias false, order "grouped", initial "mixed",
  *   accepted "cycle", gates "given", chunked (whether a prefill has more than one token),
- *   pad_rows 0, page_bytes 0, misaligned false, fill "normal", seed 0
+ *   l2norm true, pad_rows 0, page_bytes 0, misaligned false, fill "normal", seed 0
  *
  * batch: terms joined by '+'. pre<n>x<len> prefills, dec<n> decodes, spec<n>x<Q>
  * speculative sequences of Q tokens, rag<n>x<Q> ragged ones of Q, Q-1, .., 1, Q, .. tokens
@@ -109,8 +111,8 @@ typedef struct gdn_case {
 GDN_NODISCARD gdn_status gdn_case_from_json(gdn_case *test, const json_t *json,
                                             const char *profile_dir, gdn_error *err);
 
-/// New reference to the JSON form in a fixed order, every member written out but `gates` and
-/// `chunked` at their defaults.
+/// New reference to the JSON form in a fixed order, every member written out but `gates`,
+/// `chunked` and `l2norm` at their defaults.
 json_t *gdn_case_to_json(const gdn_case *test);
 
 /// Accepts a zeroed case.

@@ -144,11 +144,11 @@ static void write_flags(const gdn_case *test, char *text, size_t size) {
     if (test->page_bytes > 0) {
         snprintf(page, sizeof page, "page%" PRId64 "-", test->page_bytes);
     }
-    snprintf(text, size, "%s%s%s%s%s%s%s%s%s%s%s%" PRIu64, layout,
+    snprintf(text, size, "%s%s%s%s%s%s%s%s%s%s%s%s%" PRIu64, layout,
              test->conv_bias ? "bias-" : "", gates[test->gates], kernel,
-             orders[test->order], initials[test->initial], accepteds[test->accepted], pad,
-             page, test->misaligned ? "mis-" : "", test->fill == GDN_FILL_MODEL ? "m" : "n",
-             test->seed);
+             test->l2norm ? "" : "unit-", orders[test->order], initials[test->initial],
+             accepteds[test->accepted], pad, page, test->misaligned ? "mis-" : "",
+             test->fill == GDN_FILL_MODEL ? "m" : "n", test->seed);
 }
 
 gdn_status gdnp_case_set_id(gdn_case *test, gdn_error *err) {

@@ -115,10 +115,25 @@ static void model_values(const gdn_case *test, gdn_field field, int64_t item, in
     }
 }
 
+/* What a caller does whose op does not normalise. A zero row stays one. */
+static void normalise(int64_t count, double *out) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < count; i++) {
+        sum += out[i] * out[i];
+    }
+    const double norm = sqrt(sum);
+    for (int64_t i = 0; norm > 0.0 && i < count; i++) {
+        out[i] /= norm;
+    }
+}
+
 void gdn_fill_values(const gdn_case *test, gdn_field field, int64_t item, int64_t head,
                      int64_t heads, int64_t count, double *out) {
     normals(test, field, (item * heads + head) * count, count, out);
     if (test->fill == GDN_FILL_MODEL) {
         model_values(test, field, item, head, count, out);
+    }
+    if (!test->l2norm && (field == GDN_FIELD_Q || field == GDN_FIELD_K)) {
+        normalise(count, out);
     }
 }

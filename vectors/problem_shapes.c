@@ -109,7 +109,7 @@ static void delta_shapes(gdn_shapes *shapes, const gdn_case *test, const gdn_pla
         add_states(shapes, "intermediate_state", plan->places * plan->columns, test, plan);
     }
     ADD(shapes, "out", t, plan->rows, plan->value_heads, test->head_v_dim);
-    scalar(shapes, "use_qk_l2norm", 1);
+    scalar(shapes, "use_qk_l2norm", test->l2norm);
     scalar(shapes, "chunked", test->chunked);
 }
 
