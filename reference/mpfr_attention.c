@@ -80,7 +80,13 @@ static void copy_z(const fused *f, const gdnp_shadow_head *head, int64_t column)
     }
 }
 
-static void eval_gates(const fused *f, const gdnp_shadow_head *head, const columns *at) {
+static void eval_gates(fused *f, const gdnp_shadow_head *head, const columns *at) {
+    const gdn_conventions *conventions = f->call->conventions;
+    /* Chunk kernels take beta from gdn_gating, the others make it for themselves. */
+    const int roundings =
+        f->group->chunked
+            ? gdnp_shadow_staged_roundings(conventions, head->value_head, f->HV)
+            : gdnp_shadow_made_roundings(conventions, f->group->accepted);
     const gdn_tensor *ba = gdn_call_tensor(f->call, "projected_states_ba");
     const double A_log =
         gdnp_shadow_element(gdn_call_tensor(f->call, "A_log"), &head->value_head);
@@ -88,10 +94,13 @@ static void eval_gates(const fused *f, const gdnp_shadow_head *head, const colum
         gdnp_shadow_element(gdn_call_tensor(f->call, "dt_bias"), &head->value_head);
     for (int64_t t = 0; t < head->length; t++) {
         const int64_t row = gdnp_shadow_row(head->group, head->n, t);
-        gdnp_shadow_gate(f->call->conventions, A_log, dt_bias,
-                         gdnp_shadow_element(ba, (const int64_t[]){row, at->a}),
-                         gdnp_shadow_element(ba, (const int64_t[]){row, at->b}),
-                         head->g + t, head->beta + t);
+        const double b = gdnp_shadow_element(ba, (const int64_t[]){row, at->b});
+        gdnp_shadow_gate(conventions, A_log, dt_bias,
+                         gdnp_shadow_element(ba, (const int64_t[]){row, at->a}), b,
+                         head->decay + t, head->beta + t);
+        mpfr_exp(head->decay + t, head->decay + t, MPFR_RNDN);
+        head->beta_tie[t] = gdnp_shadow_round_beta(roundings, ba->dtype, b, head->beta + t);
+        f->tied += head->beta_tie[t];
     }
 }
 
@@ -104,34 +113,39 @@ static void run_key_head(fused *f, int64_t n, int64_t h) {
         .length = gdnp_shadow_length(f->group, n),
         .k_dim = f->K,
         .v_dim = f->V,
-        .k_tie = f->ties,
-        .q_tie = f->ties + room * f->K,
-        .v_tie = f->ties + 2 * room * f->K,
         .state = gdn_call_tensor(f->call, "ssm_state"),
         .state_out = gdnp_shadow_sink_of(f->call, f->outputs, "ssm_state"),
         .out = gdnp_shadow_sink_of(f->call, f->outputs, "core_attn_out"),
     };
-    head.k = f->numbers + GDNP_CONV_WORK + f->K + 3;
-    head.q = head.k + room * f->K;
-    head.v = head.q + room * f->K;
-    head.g = head.v + room * f->V;
-    head.beta = head.g + room;
+    gdnp_shadow_place(&head, room, f->numbers + GDNP_CONV_WORK, f->ties);
+    for (int64_t hv = 0; hv < f->HV; hv++) {
+        if (gdnp_shadow_key_head(f->call->conventions, hv, f->HK, f->HV) == h) {
+            head.value_head = hv;
+            copy_z(f, &head, columns_of(f, h, hv).z);
+        }
+    }
+    const bool zeroed = f->call->conventions->pad_sequences == GDN_PAD_ZEROED ||
+                        f->call->conventions->pad_rows == GDN_PAD_ROWS_ZEROED;
+    if (gdnp_shadow_skip(f->group, n, f->HV, f->V, zeroed, &head.out)) {
+        return;
+    }
+    gdnp_shadow_keys how = {.l2norm = true,
+                            .storage = gdn_call_tensor(f->call, "core_attn_out")->dtype};
     const columns keys = columns_of(f, h, 0);
-    convolve(f, n, keys.q, h * f->K, f->K, head.q, f->ties + room * f->K);
-    convolve(f, n, keys.k, f->HK * f->K + h * f->K, f->K, head.k, f->ties);
-    gdnp_shadow_normalise(&head, head.k, true, false, f->numbers);
-    gdnp_shadow_normalise(&head, head.q, true, true, f->numbers);
+    convolve(f, n, keys.q, h * f->K, f->K, head.q, head.q_tie);
+    convolve(f, n, keys.k, f->HK * f->K + h * f->K, f->K, head.k, head.k_tie);
+    f->tied += gdnp_shadow_normalise(&head, head.k, how, head.k_tie, f->numbers);
+    how.scale = true;
+    f->tied += gdnp_shadow_normalise(&head, head.q, how, head.q_tie, f->numbers);
     for (int64_t hv = 0; hv < f->HV; hv++) {
         if (gdnp_shadow_key_head(f->call->conventions, hv, f->HK, f->HV) != h) {
             continue;
         }
         const columns at = columns_of(f, h, hv);
         head.value_head = hv;
-        copy_z(f, &head, at.z);
-        convolve(f, n, at.v, 2 * f->HK * f->K + hv * f->V, f->V, head.v,
-                 f->ties + 2 * room * f->K);
+        convolve(f, n, at.v, 2 * f->HK * f->K + hv * f->V, f->V, head.v, head.v_tie);
         eval_gates(f, &head, &at);
-        gdnp_shadow_recur(&head, f->numbers);
+        f->tied += gdnp_shadow_recur(&head, f->numbers);
     }
 }
 
@@ -142,10 +156,10 @@ static gdn_status run_group(fused *f, const gdnp_shadow_group *group, gdn_error 
         const int64_t length = gdnp_shadow_length(group, n);
         f->longest = length > f->longest ? length : f->longest;
     }
-    const int64_t values = f->longest * (2 * f->K + f->V);
     gdn_status status = GDN_OK;
-    f->numbers = gdnp_reals_create(values + 2 * f->longest + f->K + 3 + GDNP_CONV_WORK);
-    f->ties = calloc((size_t)values, 1);
+    f->numbers =
+        gdnp_reals_create(gdnp_shadow_numbers(f->longest, f->K, f->V) + GDNP_CONV_WORK);
+    f->ties = calloc((size_t)gdnp_shadow_ties(f->longest, f->K, f->V), 1);
     if (!f->numbers || !f->ties) {
         status = gdn_error_set(err, GDN_ERR_OOM, "no memory for the shadow of a head");
         goto cleanup;
@@ -160,6 +174,22 @@ cleanup:
     free(f->numbers);
     free(f->ties);
     return status;
+}
+
+/* Rows that no sequence owns. */
+static void zero_behind(const fused *f) {
+    static const char *const NAMES[] = {"core_attn_out", "z"};
+    const bool zeroed = f->call->conventions->pad_rows == GDN_PAD_ROWS_ZEROED;
+    for (int o = 0; zeroed && o < 2; o++) {
+        const gdnp_shadow_sink sink = gdnp_shadow_sink_of(f->call, f->outputs, NAMES[o]);
+        const int64_t rows = sink.tensor ? sink.tensor->shape[0] : 0;
+        for (int64_t row = gdn_call_scalar(f->call, "num_actual_tokens", 0); row < rows;
+             row++) {
+            for (int64_t i = 0; i < f->HV * f->V; i++) {
+                gdnp_shadow_copy(&sink, (const int64_t[]){row, i / f->V, i % f->V}, 0.0);
+            }
+        }
+    }
 }
 
 gdn_status gdnp_shadow_attention(const gdn_call *call, gdn_shadow_output *outputs,
@@ -181,7 +211,9 @@ gdn_status gdnp_shadow_attention(const gdn_call *call, gdn_shadow_output *output
         .slots = gdn_call_tensor(call, "spec_state_indices_tensor"),
         .accepted = gdn_call_tensor(call, "num_accepted_tokens"),
     };
+    zero_behind(&f);
     const gdnp_shadow_group plain = {
+        .chunked = gdn_call_scalar(call, "num_prefills", 0) > 0,
         .conventions = call->conventions,
         .starts = gdn_call_tensor(call, "non_spec_query_start_loc"),
         .rows = gdn_call_tensor(call, "non_spec_token_indx"),

@@ -46,6 +46,9 @@ static void put_window(const gdnp_shadow_conv *conv, int64_t slot, int64_t t) {
 static void put_states(const gdnp_shadow_conv *conv, int64_t length) {
     const gdnp_shadow_group *group = conv->group;
     const int64_t taps = conv->weight->shape[1];
+    if (gdnp_shadow_is_padding(group, conv->n)) {
+        return;
+    }
     if (!group->accepted) {
         put_window(conv, gdn_tensor_int(group->slots, conv->n, 0), length - 1);
     } else if (group->conventions->conv_window == GDN_CONV_SNAPSHOT) {
@@ -142,6 +145,9 @@ gdn_status gdnp_shadow_causal_conv1d(const gdn_call *call, gdn_shadow_output *ou
     }
     mpfr_ptr y = numbers + GDNP_CONV_WORK;
     for (int64_t n = 0; n < gdnp_shadow_count(&group); n++) {
+        if (gdnp_shadow_is_padding(&group, n)) {
+            continue;
+        }
         for (int64_t c = 0; c < x->shape[1]; c++) {
             /* The op rounds its output when it is stored, as any output; golden values
              * stay exact. */

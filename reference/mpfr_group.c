@@ -20,17 +20,46 @@ int64_t gdnp_shadow_row(const gdnp_shadow_group *group, int64_t n, int64_t t) {
     return group->rows ? gdn_tensor_int(group->rows, local, 0) : local;
 }
 
+bool gdnp_shadow_is_padding(const gdnp_shadow_group *group, int64_t n) {
+    const gdn_conventions *conventions = group->conventions;
+    return conventions->pad_sequences != GDN_PAD_REFUSED &&
+           gdn_tensor_int(group->slots, n, 0) == conventions->pad_slot_id;
+}
+
 int64_t gdnp_shadow_store_slot(const gdnp_shadow_group *group, int64_t n, int64_t t) {
+    if (gdnp_shadow_is_padding(group, n)) {
+        return -1;
+    }
+    if (group->places) {
+        return gdn_tensor_int(group->places, n, t);
+    }
     if (group->accepted) {
         return gdn_tensor_int(group->slots, n, t);
     }
     return t == gdnp_shadow_length(group, n) - 1 ? gdn_tensor_int(group->slots, n, 0) : -1;
 }
 
+/* Column that a speculative sequence starts from. */
+static int64_t start_column(const gdnp_shadow_group *group, int64_t n) {
+    const int64_t count = group->accepted ? gdn_tensor_int(group->accepted, n, 0) : 1;
+    return count > 1 ? count - 1 : 0;
+}
+
+int64_t gdnp_shadow_load_place(const gdnp_shadow_group *group, int64_t n) {
+    const int64_t column = group->places ? start_column(group, n) : 0;
+    const bool some = column > 0 && !gdnp_shadow_is_padding(group, n);
+    return some ? gdn_tensor_int(group->places, n, column) : -1;
+}
+
 int64_t gdnp_shadow_load_slot(const gdnp_shadow_group *group, int64_t n) {
+    if (gdnp_shadow_is_padding(group, n)) {
+        return -1;
+    }
+    if (group->places) {
+        return gdn_tensor_int(group->slots, n, 0);
+    }
     if (group->accepted) {
-        const int64_t count = gdn_tensor_int(group->accepted, n, 0);
-        return gdn_tensor_int(group->slots, n, count > 1 ? count - 1 : 0);
+        return gdn_tensor_int(group->slots, n, start_column(group, n));
     }
     const bool zero = group->has_initial && gdn_tensor_int(group->has_initial, n, 0) == 0;
     return zero ? -1 : gdn_tensor_int(group->slots, n, 0);

@@ -42,13 +42,16 @@ void gdnp_real_silu(mpfr_ptr out, mpfr_srcptr x) {
     mpfr_div(out, x, out, MPFR_RNDN);
 }
 
-void gdnp_real_softplus(mpfr_ptr out, mpfr_srcptr x, double threshold) {
-    if (mpfr_cmp_d(x, threshold) > 0) {
+void gdnp_real_softplus(mpfr_ptr out, mpfr_srcptr x, double beta, double threshold) {
+    MPFR_DECL_INIT(scaled, GDNP_SHADOW_BITS);
+    mpfr_mul_d(scaled, x, beta, MPFR_RNDN);
+    if (mpfr_cmp_d(scaled, threshold) > 0) {
         mpfr_set(out, x, MPFR_RNDN);
         return;
     }
-    mpfr_exp(out, x, MPFR_RNDN);
+    mpfr_exp(out, scaled, MPFR_RNDN);
     mpfr_log1p(out, out, MPFR_RNDN);
+    mpfr_div_d(out, out, beta, MPFR_RNDN);
 }
 
 /* Significand bits, weight of the last bit of subnormals, and the power of two from which

@@ -55,7 +55,7 @@ gdn_status gdn_shadow_run(const gdn_call *call, gdn_shadow_output *outputs, int6
     case GDN_OP_GDN_GATING:
         return gdnp_shadow_gating(call, outputs, err);
     case GDN_OP_GATED_DELTA_RULE:
-        return gdnp_shadow_delta_rule(call, outputs, err);
+        return gdnp_shadow_delta_rule(call, outputs, ties, err);
     case GDN_OP_GDN_ATTENTION:
         return gdnp_shadow_attention(call, outputs, ties, err);
     case GDN_OP_GDN_METADATA:
