@@ -20,6 +20,7 @@ static cpu_group group_of(const gdn_call *call) {
         .initial = gdn_call_tensor(call, "has_initial_state"),
         .accepted = gdn_call_tensor(call, "num_accepted_tokens"),
         .window = call->conventions->conv_window,
+        .conventions = call->conventions,
         .count = starts->shape[0] - 1,
     };
 }
@@ -92,7 +93,7 @@ static gdn_status run(gdn_device *device, const gdn_call *call, gdn_error *err) 
             .column = first,
             .count = total - first < BLOCK ? total - first : BLOCK,
         };
-        if (sequence.length > 0) {
+        if (sequence.length > 0 && !sequence.padded) {
             convolve(&op, &sequence, channels, out,
                      scratch + (size_t)omp_get_thread_num() * cpu_aligned((int64_t)floats));
             cpu_conv_keep(&op, &sequence, channels);

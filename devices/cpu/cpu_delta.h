@@ -23,7 +23,8 @@ typedef struct cpu_delta {
     float *state;        /* [k_dim][ld] */
     float *kk, *qk;      /* [CPU_SEGMENT][CPU_LD_TOKENS] */
     float *rows;         /* [16][k_dim], for transposing */
-    float g[CPU_SEGMENT], beta[CPU_SEGMENT]; /* log decay; update strength */
+    /* Log decay, or the decay itself where the call brings that; update strength. */
+    float g[CPU_SEGMENT], beta[CPU_SEGMENT];
 } cpu_delta;
 
 /* A head's state in a pool. */
@@ -36,9 +37,12 @@ cpu_pool cpu_pool_of(const gdn_tensor *tensor, gdn_state_order order);
 
 /* How a sequence runs. */
 typedef struct cpu_delta_plan {
-    const cpu_pool *pool;
-    gdn_state_carry carry;
+    const gdn_conventions *conventions;
+    const cpu_pool *pool, *buffer; /* buffer: of intermediate states, or NULL */
     int64_t head;
+    bool chunked;      /* the call's batch is for a chunk kernel */
+    bool decays_given; /* g holds decays */
+    gdn_dtype storage; /* T */
 } cpu_delta_plan;
 
 /* Floats of scratch memory for a head of these dimensions. */
@@ -52,8 +56,9 @@ void cpu_delta_begin(cpu_delta *delta, const cpu_delta_plan *plan,
                      const cpu_sequence *sequence);
 
 /* Makes of `count` rows of q and k what the recurrence takes: q scaled by K^-1/2, and both
- * divided by their norms before (epsilon inside the root) if `l2norm`. */
-void cpu_delta_normalise(cpu_delta *delta, int64_t count, bool l2norm, double epsilon);
+ * divided by their norms before if `l2norm`; rounded where the conventions say so. */
+void cpu_delta_normalise(cpu_delta *delta, const cpu_delta_plan *plan, int64_t count,
+                         bool l2norm);
 
 /* Runs the `count` tokens in q, k, v, g and beta, of which `first` is the first of the
  * sequence, into `out`, and stores the states that are due after them. Segments are

@@ -11,6 +11,7 @@
 #include "cpu.h"
 #include "cpu_convert.h"
 #include "cpu_delta.h"
+#include "cpu_gates.h"
 #include "cpu_math.h"
 
 enum { NON_SPEC, SPEC, GROUPS };
@@ -23,6 +24,7 @@ typedef struct attention {
     cpu_group groups[GROUPS];
     int64_t key_heads, value_heads, ratio, k_dim, v_dim;
     int64_t rows; /* num_actual_tokens */
+    bool chunked; /* non-spec sequences are for a chunk kernel */
 } attention;
 
 /* Columns of one head in the projections, by contract vllm_xpu 2.1. */
@@ -90,6 +92,7 @@ static void find_groups(attention *at, const gdn_call *call) {
             .tokens = tokens,
             .slots = gdn_call_tensor(call, "non_spec_state_indices_tensor"),
             .initial = gdn_call_tensor(call, "has_initial_state"),
+            .conventions = call->conventions,
             .window = call->conventions->conv_window,
             .count = rows_of(starts) - 1,
         };
@@ -101,6 +104,7 @@ static void find_groups(attention *at, const gdn_call *call) {
             .tokens = spec_tokens,
             .slots = gdn_call_tensor(call, "spec_state_indices_tensor"),
             .accepted = gdn_call_tensor(call, "num_accepted_tokens"),
+            .conventions = call->conventions,
             .window = call->conventions->conv_window,
             .count = rows_of(starts) - 1,
         };
@@ -125,6 +129,7 @@ static attention attention_of(const gdn_call *call) {
     };
     at.ratio = at.value_heads / at.key_heads;
     at.rows = gdn_call_scalar(call, "num_actual_tokens", at.qkvz->shape[0]);
+    at.chunked = gdn_call_scalar(call, "num_prefills", 0) > 0;
     at.conv = (cpu_conv_op){
         .x = at.qkvz,
         .weight = gdn_call_tensor(call, "conv_weights"),
@@ -258,19 +263,20 @@ static float load_element(const gdn_tensor *tensor, int64_t row, int64_t column)
 }
 
 static void load_gates(const attention *at, const columns *c, int64_t head, double rate,
-                       int64_t row, float *g, float *beta) {
+                       int roundings, int64_t row, float *g, float *beta) {
     const float bias = load_element(at->dt_bias, head, 0);
-    *g = cpu_log_decay(rate, load_element(at->ba, row, c->a), bias,
-                       at->conventions->softplus_threshold);
-    *beta = cpu_sigmoid(load_element(at->ba, row, c->b));
+    *g = cpu_log_decay(at->conventions, rate, load_element(at->ba, row, c->a), bias);
+    *beta = cpu_beta(roundings, at->ba->dtype, load_element(at->ba, row, c->b));
 }
 
-/* A row's output and copy of z. */
-static void store_row(const attention *at, const columns *c, int64_t head, int64_t row,
-                      const float *values) {
-    const gdn_tensor *out = at->out, *z = at->z, *qkvz = at->qkvz;
+static void store_row(const attention *at, int64_t head, int64_t row, const float *values) {
+    const gdn_tensor *out = at->out;
     cpu_store(out->data, out->dtype, row * out->stride[0] + head * out->stride[1],
               out->stride[2], values, at->v_dim);
+}
+
+static void copy_z(const attention *at, const columns *c, int64_t head, int64_t row) {
+    const gdn_tensor *z = at->z, *qkvz = at->qkvz;
     cpu_copy(z->data, row * z->stride[0] + head * z->stride[1], z->stride[2], qkvz->data,
              row * qkvz->stride[0] + c->z * qkvz->stride[1], qkvz->stride[1], at->v_dim,
              gdn_dtype_size(z->dtype));
@@ -288,8 +294,17 @@ static void run_head(const attention *at, const cpu_sequence *sequence, int64_t 
     const int64_t key_head = key_head_of(at, head);
     const columns c = columns_of(at, key_head, head);
     const double rate = cpu_decay_rate(load_element(at->A_log, head, 0));
+    const bool spec = cpu_group_is_speculative(sequence->group);
     const cpu_delta_plan plan = {
-        .pool = &at->pool, .carry = at->conventions->state_carry, .head = head};
+        .conventions = at->conventions,
+        .pool = &at->pool,
+        .head = head,
+        .chunked = at->chunked && !spec,
+        .storage = at->qkvz->dtype,
+    };
+    const int roundings = plan.chunked
+                              ? cpu_beta_staged(at->conventions, head, at->value_heads)
+                              : cpu_beta_made(at->conventions, spec);
     float *k_scratch = scratch + cpu_conv_floats(taps, at->k_dim);
     float *v_scratch = k_scratch + cpu_conv_floats(taps, at->k_dim);
     cpu_conv q, k, v;
@@ -304,14 +319,45 @@ static void run_head(const attention *at, const cpu_sequence *sequence, int64_t 
         cpu_conv_segment(&k, first, n, delta->k, delta->k_dim);
         cpu_conv_segment(&v, first, n, delta->v, delta->ld);
         for (int64_t t = 0; t < n; t++) {
-            load_gates(at, &c, head, rate, cpu_sequence_row(sequence, first + t),
+            load_gates(at, &c, head, rate, roundings, cpu_sequence_row(sequence, first + t),
                        &delta->g[t], &delta->beta[t]);
         }
-        cpu_delta_normalise(delta, n, true, at->conventions->l2norm_eps);
+        cpu_delta_normalise(delta, &plan, n, true);
         cpu_delta_segment(delta, &plan, sequence, first, n);
         for (int64_t t = 0; t < n; t++) {
-            store_row(at, &c, head, cpu_sequence_row(sequence, first + t),
-                      delta->out + t * delta->ld);
+            const int64_t row = cpu_sequence_row(sequence, first + t);
+            store_row(at, head, row, delta->out + t * delta->ld);
+            copy_z(at, &c, head, row);
+        }
+    }
+}
+
+/* Padding that is not computed: z as ever, and zeros where the profile has them. `zeros` are
+ * v_dim of them. */
+static void pad_head(const attention *at, const cpu_sequence *sequence, int64_t head,
+                     const float *zeros) {
+    const bool zeroed = at->conventions->pad_sequences == GDN_PAD_ZEROED ||
+                        at->conventions->pad_rows == GDN_PAD_ROWS_ZEROED;
+    const columns c = columns_of(at, key_head_of(at, head), head);
+    for (int64_t t = 0; t < sequence->length; t++) {
+        const int64_t row = cpu_sequence_row(sequence, t);
+        copy_z(at, &c, head, row);
+        if (zeroed) {
+            store_row(at, head, row, zeros);
+        }
+    }
+}
+
+/* Rows of the outputs behind the tokens. */
+static void zero_behind(const attention *at, const float *zeros) {
+    const gdn_tensor *const tensors[] = {at->out, at->z};
+    for (int i = 0; i < 2; i++) {
+        const gdn_tensor *t = tensors[i];
+        for (int64_t row = at->rows; row < t->shape[0]; row++) {
+            for (int64_t head = 0; head < t->shape[1]; head++) {
+                cpu_store(t->data, t->dtype, row * t->stride[0] + head * t->stride[1],
+                          t->stride[2], zeros, t->shape[2]);
+            }
         }
     }
 }
@@ -343,10 +389,16 @@ static gdn_status run(gdn_device *device, const gdn_call *call, gdn_error *err) 
     const size_t delta_floats = cpu_delta_floats(at.k_dim, at.v_dim);
     const size_t floats = delta_floats + 2 * cpu_conv_floats(taps, at.k_dim) +
                           cpu_conv_floats(taps, at.v_dim);
-    float *scratch = cpu_scratch_create(threads, floats);
+    /* One share more than threads stays zero. */
+    float *scratch = cpu_scratch_create(threads + 1, floats);
     if (!scratch) {
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for %d threads of gdn_attention",
                              threads);
+    }
+    const bool from_zero = at.conventions->pad_sequences == GDN_PAD_FROM_ZERO;
+    const float *zeros = scratch + (size_t)threads * cpu_aligned((int64_t)floats);
+    if (at.conventions->pad_rows == GDN_PAD_ROWS_ZEROED) {
+        zero_behind(&at, zeros);
     }
 #pragma omp parallel num_threads(threads)
     {
@@ -362,9 +414,12 @@ static gdn_status run(gdn_device *device, const gdn_call *call, gdn_error *err) 
                 const cpu_sequence sequence =
                     i < others ? cpu_sequence_at(&at.groups[NON_SPEC], i)
                                : cpu_sequence_at(&at.groups[SPEC], i - others);
-                if (sequence.length > 0 && pass == 0) {
+                const bool idle = sequence.padded && !from_zero;
+                if (idle && pass == 0) {
+                    pad_head(&at, &sequence, head, zeros);
+                } else if (sequence.length > 0 && pass == 0) {
                     run_head(&at, &sequence, head, &delta, mine + delta_floats);
-                } else if (sequence.length > 0) {
+                } else if (sequence.length > 0 && !sequence.padded) {
                     keep_head(&at, &sequence, head);
                 }
             }

@@ -35,9 +35,4 @@ static inline double cpu_decay_rate(float A_log) {
     return exp((double)A_log);
 }
 
-/* Logarithm of the decay. */
-static inline float cpu_log_decay(double rate, float a, float dt_bias, double threshold) {
-    return (float)(-rate * (double)cpu_softplus(a + dt_bias, threshold));
-}
-
 #endif

@@ -15,6 +15,10 @@ typedef struct cpu_group {
     const gdn_tensor *slots;    /* [count] or, speculative, [count, columns] */
     const gdn_tensor *initial;  /* NULL: all start from their state */
     const gdn_tensor *accepted; /* NULL: not speculative */
+    /* [count, columns]: speculative, but `slots` is [count] and read only, and states go to
+     * these rows of an intermediate tensor; NULL: they do not. Parents may be NULL. */
+    const gdn_tensor *places, *parents;
+    const gdn_conventions *conventions; /* say what padding is */
     gdn_conv_window window;
     int64_t count; /* 0: an inactive group; the tensors may then be NULL */
 } cpu_group;
@@ -27,7 +31,11 @@ typedef struct cpu_sequence {
     int64_t load_slot; /* of the start state; -1: zero */
     int64_t conv_slot; /* the history: rows from conv_row of this slot; -1: zero */
     int64_t conv_row;
+    int64_t load_place; /* intermediate row that it starts from; -1: none */
+    bool padded;        /* names no slot */
 } cpu_sequence;
+
+bool cpu_group_is_speculative(const cpu_group *group);
 
 /* The other index tensors have rows for all sequences that `starts` has. */
 gdn_status cpu_group_expect(const cpu_group *group, gdn_error *err);
@@ -44,6 +52,9 @@ cpu_sequence cpu_sequence_at(const cpu_group *group, int64_t index);
 
 /* Row of the t-th token in the activation tensors. */
 int64_t cpu_sequence_row(const cpu_sequence *sequence, int64_t t);
+
+/* Intermediate row of the t-th token. */
+int64_t cpu_sequence_place(const cpu_sequence *sequence, int64_t t);
 
 /* Slot that receives the state after the t-th token (the only one if not speculative). */
 int64_t cpu_sequence_slot(const cpu_sequence *sequence, int64_t t);
