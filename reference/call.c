@@ -26,7 +26,13 @@ static const gdn_argument CAUSAL_CONV1D[] = {
     IN("state_indices"),
     OPTIONAL("has_initial_state"),
     OPTIONAL("num_accepted_tokens"),
+    OPTIONAL("intermediate_indices"),
+    OPTIONAL("parent_token"),
     BOUNDED("out", GDN_OUT),
+    {.name = "intermediate_conv_window",
+     .access = GDN_OUT,
+     .optional = true,
+     .judgement = GDN_JUDGE_EXACT},
 };
 
 static const gdn_argument GDN_GATING[] = {
@@ -93,6 +99,11 @@ static const gdn_argument GDN_METADATA[] = {
     EXACT("spec_num_accepted_tokens", GDN_OUT),
 };
 
+static const gdn_argument CONV_WEIGHT_PACK[] = {
+    IN("weight"),
+    EXACT("packed", GDN_OUT),
+};
+
 #define OP(op_name, table, text, ...)                                                      \
     {                                                                                      \
         .name = (op_name), .what = (text), .arguments = (table),                           \
@@ -117,6 +128,8 @@ static const gdn_op_info OPS[GDN_OP_COUNT] = {
     [GDN_OP_GDN_METADATA] =
         OP("gdn_metadata", GDN_METADATA, "request batch to index tensors", "num_spec",
            "pad_requests", ),
+    [GDN_OP_CONV_WEIGHT_PACK] = OP("conv_weight_pack", CONV_WEIGHT_PACK,
+                                   "conv weight to the order of matrix units", ),
 };
 
 const gdn_op_info *gdn_op_get(gdn_op op) {
@@ -142,11 +155,6 @@ const gdn_argument *gdn_op_argument(gdn_op op, const char *name) {
     return NULL;
 }
 
-bool gdn_call_is_speculative(const gdn_call *call) {
-    const bool buffer = call->conventions->spec_state == GDN_SPEC_BUFFER;
-    return gdn_call_tensor(call, buffer ? "intermediate_indices" : "num_accepted_tokens");
-}
-
 const gdn_tensor *gdn_call_tensor(const gdn_call *call, const char *name) {
     for (size_t i = 0; i < call->n_tensors; i++) {
         if (strcmp(call->tensors[i].name, name) == 0) {
@@ -154,6 +162,14 @@ const gdn_tensor *gdn_call_tensor(const gdn_call *call, const char *name) {
         }
     }
     return NULL;
+}
+
+bool gdn_call_is_speculative(const gdn_call *call) {
+    if (call->op != GDN_OP_CAUSAL_CONV1D && call->op != GDN_OP_GATED_DELTA_RULE) {
+        return false;
+    }
+    const bool buffer = call->conventions->spec_state == GDN_SPEC_BUFFER;
+    return gdn_call_tensor(call, buffer ? "intermediate_indices" : "num_accepted_tokens");
 }
 
 int64_t gdn_call_scalar(const gdn_call *call, const char *name, int64_t otherwise) {

@@ -18,7 +18,17 @@ typedef long long ll; /* for printf */
 typedef enum type_rule { ACTIVATION, STATE, BETA, FP32, I32, BOOL } type_rule;
 
 /* Arguments with two shapes have two rows. */
-typedef enum condition { ALWAYS, ONE_SLOT, SLOT_A_COLUMN, STATE_VK, STATE_KV } condition;
+typedef enum condition {
+    ALWAYS,
+    ONE_SLOT, /* a sequence has one slot of the pool */
+    SLOT_A_COLUMN,
+    STATE_VK,
+    STATE_KV,
+    CONV_SD,
+    CONV_DS,
+    WEIGHT_CW, /* packed or not */
+    WEIGHT_WC,
+} condition;
 
 /* `shape` has one letter a dimension: the size itself, or size + 1 in lower case; behind
  * '>' the least size. A size that is not known yet is learnt from the first tensor that has
@@ -32,15 +42,27 @@ typedef struct shape_rule {
 
 static const shape_rule CAUSAL_CONV1D[] = {
     {"x", ACTIVATION, "NC", ALWAYS},
-    {"weight", ACTIVATION, "CW", ALWAYS},
+    {"weight", ACTIVATION, "CW", WEIGHT_CW},
+    {"weight", ACTIVATION, "WC", WEIGHT_WC},
     {"bias", ACTIVATION, "C", ALWAYS},
-    {"conv_state", ACTIVATION, "SRC", ALWAYS},
+    {"conv_state", ACTIVATION, "SRC", CONV_SD},
+    {"conv_state", ACTIVATION, "SCR", CONV_DS},
     {"state_indices", I32, "B", ONE_SLOT},
     {"state_indices", I32, "BQ", SLOT_A_COLUMN},
     {"query_start_loc", I32, "b", ALWAYS},
     {"has_initial_state", BOOL, "B", ALWAYS},
     {"num_accepted_tokens", I32, "B", ALWAYS},
+    {"intermediate_indices", I32, "BQ", ALWAYS},
+    {"parent_token", I32, "BQ", ALWAYS},
+    {"intermediate_conv_window", ACTIVATION, "IXC", CONV_SD},
+    {"intermediate_conv_window", ACTIVATION, "ICX", CONV_DS},
     {"out", ACTIVATION, "NC", ALWAYS},
+    {0},
+};
+
+static const shape_rule CONV_WEIGHT_PACK[] = {
+    {"weight", ACTIVATION, "CW", ALWAYS},
+    {"packed", ACTIVATION, "CW", ALWAYS},
     {0},
 };
 
@@ -84,10 +106,12 @@ static const shape_rule GDN_ATTENTION[] = {
     {"z", ACTIVATION, ">AJV", ALWAYS},
     {"projected_states_qkvz", ACTIVATION, ">AE", ALWAYS},
     {"projected_states_ba", ACTIVATION, ">AF", ALWAYS},
-    {"conv_state", ACTIVATION, "SRC", ALWAYS},
+    {"conv_state", ACTIVATION, "SRC", CONV_SD},
+    {"conv_state", ACTIVATION, "SCR", CONV_DS},
     {"ssm_state", STATE, "SJVK", STATE_VK},
     {"ssm_state", STATE, "SJKV", STATE_KV},
-    {"conv_weights", ACTIVATION, "CW", ALWAYS},
+    {"conv_weights", ACTIVATION, "CW", WEIGHT_CW},
+    {"conv_weights", ACTIVATION, "WC", WEIGHT_WC},
     {"conv_bias", ACTIVATION, "C", ALWAYS},
     {"A_log", FP32, "J", ALWAYS},
     {"dt_bias", ACTIVATION, "J", ALWAYS},
@@ -143,6 +167,7 @@ static const char *const SIZE_NAMES['Z' + 1] = {
     [GDNP_SPEC_TOKENS] = "spec tokens",
     [GDNP_V] = "value head dim",
     [GDNP_TAPS] = "taps",
+    [GDNP_WINDOW] = "window rows",
 };
 
 /* Letters whose size is at least 1. */
@@ -321,6 +346,7 @@ static gdn_status check_shape(gdnp_check *c, const gdn_tensor *t, const char *sh
 }
 
 static bool applies(const gdnp_check *c, condition when) {
+    const gdn_conventions *conventions = c->call->conventions;
     switch (when) {
     case ALWAYS:
         return true;
@@ -329,11 +355,19 @@ static bool applies(const gdnp_check *c, condition when) {
     case SLOT_A_COLUMN:
         return gdnp_check_columns(c);
     case STATE_VK:
-        return c->call->conventions->state_order == GDN_STATE_VK;
+        return conventions->state_order == GDN_STATE_VK;
     case STATE_KV:
+        return conventions->state_order == GDN_STATE_KV;
+    case CONV_SD:
+        return conventions->conv_state_order == GDN_CONV_STATE_SD;
+    case CONV_DS:
+        return conventions->conv_state_order == GDN_CONV_STATE_DS;
+    case WEIGHT_CW:
+        return conventions->conv_weight != GDN_WEIGHT_WC;
+    case WEIGHT_WC:
         break;
     }
-    return c->call->conventions->state_order == GDN_STATE_KV;
+    return conventions->conv_weight == GDN_WEIGHT_WC;
 }
 
 static gdn_status check_shapes(gdnp_check *c, const shape_rule *rules) {
@@ -345,24 +379,6 @@ static gdn_status check_shapes(gdnp_check *c, const shape_rule *rules) {
         }
     }
     return GDN_OK;
-}
-
-/* Whoever speculates needs room for the window that the next step may start from. */
-static gdn_status check_conv_rows(const gdnp_check *c, bool spec) {
-    const bool sliding = c->call->conventions->conv_window == GDN_CONV_SLIDING;
-    const int64_t taps = c->size[GDNP_TAPS];
-    const int64_t least = spec && sliding ? taps - 2 + c->size[GDNP_COLUMNS] : taps - 1;
-    if (c->size[GDNP_CONV_ROWS] < least) {
-        return gdn_error_set(
-            c->err, GDN_ERR_ARG,
-            "conv_state: expected at least %lld rows a slot but found %lld", (ll)least,
-            (ll)c->size[GDNP_CONV_ROWS]);
-    }
-    return GDN_OK;
-}
-
-static gdn_status finish_conv(gdnp_check *c) {
-    return check_conv_rows(c, gdnp_check_tensor(c, "num_accepted_tokens"));
 }
 
 /* One scalar is a multiple of another. */
@@ -431,27 +447,7 @@ static gdn_status finish_attention(gdnp_check *c) {
                              "for which this op has no arguments, but found %lld",
                              (ll)c->size[GDNP_SPEC]);
     }
-    return check_conv_rows(c, c->size[GDNP_SPEC] > 0);
-}
-
-static gdn_status begin_metadata(gdnp_check *c) {
-    const gdn_tensor *seq_lens = gdnp_check_tensor(c, "seq_lens");
-    const int64_t requests = seq_lens->rank > 0 ? seq_lens->shape[0] : 0;
-    const int64_t padded = gdn_call_scalar(c->call, "pad_requests", 0);
-    c->size[GDNP_COLUMNS] = gdn_call_scalar(c->call, "num_spec", 0) + 1;
-    c->size[GDNP_PADDED] = padded > requests ? padded : requests;
-    c->size[GDNP_COUNTS] = 14;
-    return GDN_OK;
-}
-
-static gdn_status finish_metadata(gdnp_check *c) {
-    const int64_t padded = gdn_call_scalar(c->call, "pad_requests", 0);
-    if (padded != 0 && padded < c->size[GDNP_REQUESTS]) {
-        return gdn_error_set(c->err, GDN_ERR_ARG,
-                             "pad_requests: expected 0 or at least %lld but found %lld",
-                             (ll)c->size[GDNP_REQUESTS], (ll)padded);
-    }
-    return GDN_OK;
+    return gdnp_check_conv_pool(c, "conv_weights", c->size[GDNP_SPEC] > 0);
 }
 
 /* `begin` learns sizes from scalars; `finish` holds what a table of shapes cannot say. */
@@ -460,11 +456,13 @@ static const struct {
     gdn_status (*begin)(gdnp_check *c);
     gdn_status (*finish)(gdnp_check *c);
 } OPS[GDN_OP_COUNT] = {
-    [GDN_OP_CAUSAL_CONV1D] = {CAUSAL_CONV1D, NULL, finish_conv},
+    [GDN_OP_CAUSAL_CONV1D] = {CAUSAL_CONV1D, NULL, gdnp_check_conv},
     [GDN_OP_GDN_GATING] = {GDN_GATING, NULL, NULL},
     [GDN_OP_GATED_DELTA_RULE] = {GATED_DELTA_RULE, NULL, gdnp_finish_delta_rule},
     [GDN_OP_GDN_ATTENTION] = {GDN_ATTENTION, begin_attention, finish_attention},
-    [GDN_OP_GDN_METADATA] = {GDN_METADATA, begin_metadata, finish_metadata},
+    [GDN_OP_GDN_METADATA] = {GDN_METADATA, gdnp_check_metadata_begin,
+                             gdnp_check_metadata_finish},
+    [GDN_OP_CONV_WEIGHT_PACK] = {CONV_WEIGHT_PACK, NULL, gdnp_check_conv_pack},
 };
 
 gdn_status gdn_call_check(const gdn_call *call, gdn_error *err) {

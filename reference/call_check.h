@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* Private to gdn_call_check(): what its two halves share. call_check.c knows names, types
- * and shapes, call_check_indices.c what index tensors hold. */
+/* Private to gdn_call_check(): what its parts share. call_check.c knows names, types
+ * and shapes, call_check_conv.c more of convolutions, call_check_indices.c what index
+ * tensors hold. */
 #ifndef GDN_CALL_CHECK_H
 #define GDN_CALL_CHECK_H
 
@@ -16,8 +17,8 @@ enum {
     GDNP_SPEC = 'D',        /* spec sequences of gdn_attention */
     GDNP_QKVZ = 'E',        /* columns of the first projection */
     GDNP_BA = 'F',          /* columns of the second one */
-    GDNP_BUFFER_ROWS = 'I', /* rows of intermediate tensors */
     GDNP_KEY_HEADS = 'H',   /* of this rank */
+    GDNP_BUFFER_ROWS = 'I', /* of intermediate tensors */
     GDNP_VALUE_HEADS = 'J', /* of this rank */
     GDNP_K = 'K',           /* key head dim */
     GDNP_NON_SPEC_TOKENS = 'L',
@@ -31,6 +32,7 @@ enum {
     GDNP_SPEC_TOKENS = 'U',
     GDNP_V = 'V', /* value head dim */
     GDNP_TAPS = 'W',
+    GDNP_WINDOW = 'X', /* rows of intermediate_conv_window */
 };
 
 typedef struct gdnp_check {
@@ -53,6 +55,17 @@ static inline bool gdnp_check_columns(const gdnp_check *c) {
 /* What a table of shapes cannot say of gated_delta_rule: heads, gates given or made, and
  * which arguments speculation brings. */
 GDN_NODISCARD gdn_status gdnp_finish_delta_rule(gdnp_check *c);
+/* Conv pool and weight (by its name) of an op whose shapes are as the tables say; `columns`:
+ * some sequence has a slot for each draft column. */
+GDN_NODISCARD gdn_status gdnp_check_conv_pool(const gdnp_check *c, const char *weight,
+                                              bool columns);
+/* The rest of causal_conv1d, and of conv_weight_pack. */
+GDN_NODISCARD gdn_status gdnp_check_conv(gdnp_check *c);
+GDN_NODISCARD gdn_status gdnp_check_conv_pack(gdnp_check *c);
+
+/* Before and after the shapes of gdn_metadata. */
+GDN_NODISCARD gdn_status gdnp_check_metadata_begin(gdnp_check *c);
+GDN_NODISCARD gdn_status gdnp_check_metadata_finish(gdnp_check *c);
 
 /* Reads the index tensors that have data. Names, types, shapes and scalars are as they
  * should be. */

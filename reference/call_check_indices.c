@@ -179,26 +179,63 @@ static gdn_status check_distinct(const gdnp_check *c, const char *what, int64_t 
     return status;
 }
 
-/* Token t > 0 of a tree comes from an earlier one. */
+/* Whether the links from token t of sequence i lead back to it. */
+static bool in_cycle(const gdn_tensor *parents, int64_t i, int64_t t, int64_t length) {
+    int64_t at = t;
+    for (int64_t steps = 0; steps < length; steps++) {
+        at = gdn_tensor_int(parents, i, at);
+        if (at == t) {
+            return true;
+        }
+        if (at <= 0 || at >= length) {
+            return false;
+        }
+    }
+    return false;
+}
+
+static gdn_status check_parent(const gdnp_check *c, const gdn_tensor *parents, int64_t i,
+                               int64_t t, int64_t length) {
+    const int64_t parent = gdn_tensor_int(parents, i, t);
+    if (parent < -1) {
+        return refuse(c, parents, i, t, "-1 (no parent) or a token");
+    }
+    if (in_cycle(parents, i, t, length)) {
+        return refuse(c, parents, i, t, "a tree (its links make a cycle)");
+    }
+    if (parent < 0 || parent >= t) {
+        char expected[96];
+        snprintf(expected, sizeof expected, "0 to %lld (a token before its child)",
+                 (ll)t - 1);
+        return refuse(c, parents, i, t, expected);
+    }
+    return GDN_OK;
+}
+
+/* Token t > 0 of a tree comes from an earlier one; entry 0 means nothing. */
 static gdn_status check_parents(const gdnp_check *c) {
     const gdn_tensor *parents = readable(c, "parent_token");
     const gdn_tensor *starts = readable(c, "query_start_loc");
     const gdn_tensor *slots = readable(c, "state_indices");
     for (int64_t i = 0; parents && starts && i < parents->shape[0]; i++) {
-        for (int64_t t = 1; t < length_of(starts, i) && !is_padding(c, slots, i); t++) {
-            GDN_TRY(check_element(c, parents, i, t, 0, t - 1));
+        const int64_t length = length_of(starts, i);
+        for (int64_t t = 1; t < length && !is_padding(c, slots, i); t++) {
+            GDN_TRY(check_parent(c, parents, i, t, length));
         }
     }
     return GDN_OK;
 }
 
+/* How many intermediate rows there are, the tensor says that has them. */
 static gdn_status check_intermediate(const gdnp_check *c) {
     static const char *const ROWS[2] = {"intermediate_indices", NULL};
     static const char *const STARTS[2] = {"query_start_loc", NULL};
     static const char *const SLOTS[2] = {"state_indices", NULL};
     const int64_t rows = c->size[GDNP_BUFFER_ROWS];
-    GDN_TRY(check_rows(c, ROWS[0], SLOTS[0], 0, rows - 1));
-    GDN_TRY(check_distinct(c, "row", rows, ROWS, STARTS, SLOTS));
+    GDN_TRY(check_rows(c, ROWS[0], SLOTS[0], 0, rows < 0 ? INT32_MAX : rows - 1));
+    if (rows >= 0) {
+        GDN_TRY(check_distinct(c, "row", rows, ROWS, STARTS, SLOTS));
+    }
     return check_parents(c);
 }
 
@@ -359,6 +396,7 @@ gdn_status gdnp_check_indices(const gdnp_check *c) {
     case GDN_OP_GDN_METADATA:
         return check_metadata(c);
     case GDN_OP_GDN_GATING:
+    case GDN_OP_CONV_WEIGHT_PACK:
     case GDN_OP_COUNT:
         break;
     }

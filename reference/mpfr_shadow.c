@@ -6,9 +6,11 @@
 /* What exp, log1p and what stands around them cost beside an addition, measured. */
 #define TRANSCENDENTAL 100.0
 
-static double conv_cost(const gdn_tensor *weight, double rows) {
-    return rows * (double)weight->shape[0] *
-           (4.0 * (double)weight->shape[1] + TRANSCENDENTAL);
+static double conv_cost(const gdn_call *call, const char *name, double rows) {
+    const gdn_tensor *weight = gdn_call_tensor(call, name);
+    const int wc = call->conventions->conv_weight == GDN_WEIGHT_WC;
+    return rows * (double)weight->shape[wc] *
+           (4.0 * (double)weight->shape[1 - wc] + TRANSCENDENTAL);
 }
 
 /* Decay, read, update and output: seven operations on each element of the state. */
@@ -21,7 +23,7 @@ double gdn_shadow_cost(const gdn_call *call) {
     switch (call->op) {
     case GDN_OP_CAUSAL_CONV1D:
         first = gdn_call_tensor(call, "x");
-        return conv_cost(gdn_call_tensor(call, "weight"), (double)first->shape[0]);
+        return conv_cost(call, "weight", (double)first->shape[0]);
     case GDN_OP_GDN_GATING:
         return 4.0 * TRANSCENDENTAL * (double)gdn_tensor_count(gdn_call_tensor(call, "a"));
     case GDN_OP_GATED_DELTA_RULE:
@@ -33,12 +35,13 @@ double gdn_shadow_cost(const gdn_call *call) {
         const double rows = (double)gdn_call_scalar(call, "num_actual_tokens", 0);
         const double heads = (double)(gdn_call_scalar(call, "num_v_heads", 0) /
                                       gdn_call_scalar(call, "tp_size", 1));
-        return conv_cost(gdn_call_tensor(call, "conv_weights"), rows) +
+        return conv_cost(call, "conv_weights", rows) +
                delta_cost(rows, heads, (double)gdn_call_scalar(call, "head_k_dim", 0),
                           (double)gdn_call_scalar(call, "head_v_dim", 0)) +
                4.0 * TRANSCENDENTAL * rows * heads;
     }
     case GDN_OP_GDN_METADATA:
+    case GDN_OP_CONV_WEIGHT_PACK:
     case GDN_OP_COUNT:
         break;
     }
@@ -59,6 +62,7 @@ gdn_status gdn_shadow_run(const gdn_call *call, gdn_shadow_output *outputs, int6
     case GDN_OP_GDN_ATTENTION:
         return gdnp_shadow_attention(call, outputs, ties, err);
     case GDN_OP_GDN_METADATA:
+    case GDN_OP_CONV_WEIGHT_PACK:
     case GDN_OP_COUNT:
         break;
     }

@@ -18,6 +18,8 @@ gdn_status gdn_reference_attention(const gdn_call *call, gdn_output *outputs,
                                    gdn_error *err);
 gdn_status gdn_reference_metadata(const gdn_call *call, gdn_output *outputs,
                                   gdn_error *err);
+gdn_status gdn_reference_conv_weight_pack(const gdn_call *call, gdn_output *outputs,
+                                          gdn_error *err);
 
 /* The output of that name if somebody wants it, else NULL. */
 gdn_output *gdnp_output(const gdn_call *call, gdn_output *outputs, const char *name);
@@ -72,9 +74,9 @@ typedef struct gdnp_sequence {
     const int64_t *rows;  /* global row of each token */
     const int64_t *slots; /* spec: slot of each token's state; else one slot */
     int64_t load_slot;    /* -1: starts from zero */
-    int64_t conv_slot;    /* history: W-1 rows from conv_row of this slot; -1: zero */
-    int64_t conv_row;
-    int64_t index; /* in its group */
+    int64_t conv_slot;    /* of the conv history; -1: zero */
+    int64_t conv_row;     /* spec: the history's first row; others: by the conventions */
+    int64_t index;        /* in its group */
     /* Speculative, but with one slot of the pool, which is read only: a row of the
      * intermediate tensors for each token, and a parent (NULL: the token before it). */
     bool verify;
@@ -82,6 +84,7 @@ typedef struct gdnp_sequence {
     int64_t load_row; /* intermediate row that it starts from; -1: none, see load_slot */
     bool chunked;     /* the backend's chunk kernel gets it */
     bool padded;      /* padding: names no slot, so starts from zero and stores no state */
+    bool fresh_beside_others; /* no start state, though another one of its group has one */
 } gdnp_sequence;
 
 typedef struct gdnp_batch {
@@ -136,7 +139,7 @@ typedef struct gdnp_conv {
     int64_t channels;
     double *y;       /* [length][channels], rounded as conventions->conv_output says */
     double *y_error; /* NULL: no bounds. What a correct backend's y may differ by */
-    gdn_output *state_out; /* NULL: not wanted */
+    gdn_output *state_out, *windows_out; /* NULL: not wanted */
 } gdnp_conv;
 
 gdn_status gdnp_conv_run(const gdnp_conv *conv, gdn_error *err);

@@ -33,6 +33,7 @@ gdn_status gdn_reference_run(const gdn_call *call, gdn_output *outputs, gdn_erro
         [GDN_OP_GATED_DELTA_RULE] = gdn_reference_delta_rule,
         [GDN_OP_GDN_ATTENTION] = gdn_reference_attention,
         [GDN_OP_GDN_METADATA] = gdn_reference_metadata,
+        [GDN_OP_CONV_WEIGHT_PACK] = gdn_reference_conv_weight_pack,
     };
     const gdnp_delta_kernel *kernel;
     GDN_TRY(gdnp_environment_check(err));

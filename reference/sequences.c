@@ -64,6 +64,17 @@ static void find_padding(gdnp_sequence *s, const gdn_conventions *conventions) {
     }
 }
 
+/* What the slip of a mixed batch goes by. */
+static void mark_fresh(gdnp_sequence *sequences, int64_t count) {
+    bool some = false;
+    for (int64_t i = 0; i < count; i++) {
+        some = some || sequences[i].load_slot >= 0;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        sequences[i].fresh_beside_others = some && sequences[i].load_slot < 0;
+    }
+}
+
 gdn_status gdnp_batch_add(gdnp_batch *batch, const gdn_conventions *conventions,
                           const gdn_tensor *query_start_loc, const gdn_tensor *token_indx,
                           const gdn_tensor *state_indices, const gdn_tensor *has_initial,
@@ -106,6 +117,7 @@ gdn_status gdnp_batch_add(gdnp_batch *batch, const gdn_conventions *conventions,
         find_states(s, conventions, i, state_indices, has_initial, accepted);
         find_padding(s, conventions);
     }
+    mark_fresh(&batch->sequences[batch->count - n], n);
     return GDN_OK;
 }
 
@@ -176,6 +188,7 @@ void gdnp_batch_mark(const gdnp_batch *batch, const gdn_conventions *conventions
         for (int64_t t = 0; t < s->length && !s->padded; t++) {
             gdnp_mark_row(tokens, s->rows[t]);
             if (s->verify) {
+                gdnp_mark_row(conv_state, s->slots[0]);
                 continue;
             }
             const int64_t slot = s->slots[s->spec ? t : 0];

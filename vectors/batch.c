@@ -256,6 +256,22 @@ static gdn_status check_batch(const gdn_case *test, bool ragged_spec, gdn_error 
                              "tokens only, but found \"%.200s\"",
                              op, test->batch);
     }
+    if (test->op == GDN_OP_CONV_WEIGHT_PACK && strcmp(test->batch, "dec1") != 0) {
+        return gdn_error_set(
+            err, GDN_ERR_ARG,
+            "batch: expected dec1 for %s, which knows no tokens, but found "
+            "\"%.200s\"",
+            op, test->batch);
+    }
+    if (test->op == GDN_OP_GDN_ATTENTION && spec &&
+        test->conventions.spec_state == GDN_SPEC_BUFFER) {
+        return gdn_error_set(
+            err, GDN_ERR_ARG,
+            "batch: expected no speculative sequences for %s under profile "
+            "%s, whose speculative states go to a buffer that it has not, "
+            "but found \"%.200s\"",
+            op, test->profile, test->batch);
+    }
     const bool one_kind =
         test->op == GDN_OP_CAUSAL_CONV1D || test->op == GDN_OP_GATED_DELTA_RULE;
     if (one_kind && spec && gdnp_case_has_non_spec(test)) {

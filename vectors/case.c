@@ -16,8 +16,12 @@
  *   initial, accepted     x                x           x           x
  *   gates, chunked, l2norm                 x
  *   misaligned, seed      x       x        x           x           x
+ *   conv_rows             x                            x
+ *   tree                  x                x
  *
- * `initial` further needs a sequence that is not speculative, `accepted` one that is. */
+ * `initial` further needs a sequence that is not speculative, `accepted` one that is and,
+ * for conv1d, a slot for each draft column; `tree` speculation with a buffer. Of the
+ * numeric members conv_weight_pack has dims, tp_size, dtype, fill, misaligned and seed. */
 #include "case_internal.h"
 
 #include <assert.h>
@@ -28,14 +32,16 @@
 #include "gdn/json_check.h"
 #include "gdn/nearest.h"
 #include "gdn/profile.h"
+#include "plan.h"
 
 #define CONV1D    (1U << GDN_OP_CAUSAL_CONV1D)
 #define GATING    (1U << GDN_OP_GDN_GATING)
 #define DELTA     (1U << GDN_OP_GATED_DELTA_RULE)
 #define ATTENTION (1U << GDN_OP_GDN_ATTENTION)
 #define METADATA  (1U << GDN_OP_GDN_METADATA)
+#define PACK      (1U << GDN_OP_CONV_WEIGHT_PACK)
 #define STATEFUL  (CONV1D | DELTA | ATTENTION)
-#define NUMERIC   (STATEFUL | GATING)
+#define NUMERIC   (STATEFUL | GATING | PACK)
 #define EVERY     (NUMERIC | METADATA)
 
 #define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -64,6 +70,7 @@ static const char *const OP_NAMES[] = {
     [GDN_OP_GATED_DELTA_RULE] = "gated_delta_rule",
     [GDN_OP_GDN_ATTENTION] = "gdn_attention",
     [GDN_OP_GDN_METADATA] = "gdn_metadata",
+    [GDN_OP_CONV_WEIGHT_PACK] = "conv_weight_pack",
     [GDN_OP_COUNT] = NULL,
 };
 
@@ -104,6 +111,10 @@ static const member MEMBERS[] = {
     {"fill", NAME, AT(fill), 0, GDN_FILL_MODEL, NAMES("normal", "model"), false, 0, NUMERIC,
      false},
     {"seed", INTEGER, AT(seed), 0, INT64_MAX, NULL, false, 0, EVERY, false},
+    {"tree", NAME, AT(tree), 0, GDN_TREE_CATERPILLAR,
+     NAMES("none", "star", "binary", "caterpillar"), false, 0, CONV1D | DELTA, true},
+    {"conv_rows", INTEGER, AT(conv_rows), 0, 4096, NULL, false, 0, CONV1D | ATTENTION,
+     true},
 };
 
 #define N_MEMBERS (sizeof MEMBERS / sizeof MEMBERS[0])
@@ -245,19 +256,25 @@ static int64_t default_of(const gdn_case *test, const member *m, int64_t profile
 static gdn_status check_idle(const gdn_case *test, int64_t profile_layout, gdn_error *err) {
     const bool spec = gdnp_case_has_spec(test);
     const bool non_spec = gdnp_case_has_non_spec(test);
+    const bool buffer = test->conventions.spec_state == GDN_SPEC_BUFFER;
     for (size_t i = 0; i < N_MEMBERS; i++) {
         const member *m = &MEMBERS[i];
         const bool is_initial = m->offset == AT(initial);
         const bool is_accepted = m->offset == AT(accepted);
+        const bool is_tree = m->offset == AT(tree);
         char why[96] = "";
         if (!(m->ops & (1U << test->op))) {
             snprintf(why, sizeof why, "%s does not read it", gdn_op_get(test->op)->name);
         } else if (is_initial && !non_spec) {
             snprintf(why, sizeof why, "speculative sequences always have a state");
-        } else if (is_accepted && !spec) {
+        } else if ((is_accepted || is_tree) && !spec) {
             snprintf(why, sizeof why, "the batch has no speculative sequences");
         } else if (m->offset == AT(chunked) && spec) {
             snprintf(why, sizeof why, "speculative sequences are not chunked");
+        } else if (is_tree && !buffer) {
+            snprintf(why, sizeof why, "the profile gives each draft column a slot");
+        } else if (is_accepted && buffer && test->op == GDN_OP_CAUSAL_CONV1D) {
+            snprintf(why, sizeof why, "the profile's convolution takes no count");
         }
         if (why[0]) {
             GDN_TRY(refuse_idle(test, m, default_of(test, m, profile_layout), why, err));
@@ -305,6 +322,34 @@ static gdn_status check_shapes(const gdn_case *test, gdn_error *err) {
     return check_division("page_bytes", test->page_bytes, "the widest element's", 8, err);
 }
 
+/* Packed weights come in blocks of 32 channels and two taps. */
+static gdn_status check_packing(const gdn_case *test, gdn_error *err) {
+    const bool convolves =
+        test->op == GDN_OP_CAUSAL_CONV1D || test->op == GDN_OP_GDN_ATTENTION;
+    if (test->op != GDN_OP_CONV_WEIGHT_PACK &&
+        !(convolves && test->conventions.conv_weight == GDN_WEIGHT_VNNI)) {
+        return GDN_OK;
+    }
+    const int64_t channels =
+        (2 * test->num_k_heads * test->head_k_dim + test->num_v_heads * test->head_v_dim) /
+        test->tp_size;
+    GDN_TRY(check_division("conv_width", test->conv_width, "the packed taps", 2, err));
+    return check_division("conv channels of a rank", channels, "the packed block of", 32,
+                          err);
+}
+
+/* Rows that the batch needs in any case cannot be asked for. */
+static gdn_status check_conv_rows(const gdn_case *test, gdn_error *err) {
+    const int64_t needed = gdn_plan_conv_rows(test);
+    if (test->conv_rows == 0 || test->conv_rows > needed) {
+        return GDN_OK;
+    }
+    return gdn_error_set(err, GDN_ERR_ARG,
+                         "conv_rows: expected 0 or more than %lld, which the batch needs, "
+                         "but found %lld",
+                         (long long)needed, (long long)test->conv_rows);
+}
+
 static gdn_status check_op(const gdn_profile *profile, gdn_op op, gdn_error *err) {
     const char *offered[GDN_OP_COUNT + 1] = {NULL};
     size_t n = 0;
@@ -336,6 +381,8 @@ static gdn_status read_case(gdn_case *test, const json_t *json, const gdn_profil
         test->chunked = gdnp_case_has_chunks(test);
     }
     GDN_TRY(check_idle(test, layout, err));
+    GDN_TRY(check_packing(test, err));
+    GDN_TRY(check_conv_rows(test, err));
     GDN_TRY(gdnp_case_set_label(test, err));
     return gdnp_case_set_id(test, err);
 }

@@ -59,6 +59,14 @@ typedef enum gdn_gates {
     GDN_GATES_FUSED, ///< A_log, dt_bias, a and b, from which the op makes them
 } gdn_gates;
 
+/// Parents of speculative tokens t > 0; token 0 is the root.
+typedef enum gdn_tree {
+    GDN_TREE_NONE,        ///< not passed: each token follows the one before
+    GDN_TREE_STAR,        ///< the root
+    GDN_TREE_BINARY,      ///< (t-1)/2
+    GDN_TREE_CATERPILLAR, ///< odd tokens are a spine from the root, even ones its leaves
+} gdn_tree;
+
 typedef struct gdn_case {
     char *id; ///< made by the parser from everything below
     gdn_op op;
@@ -82,9 +90,11 @@ typedef struct gdn_case {
     bool chunked; ///< gated_delta_rule: scalar of that name
     bool
         l2norm; ///< gated_delta_rule: scalar use_qk_l2norm; without it q and k come normalised
+    gdn_tree tree;
 
     int64_t pad_rows;     ///< rows beyond num_actual_tokens
     int64_t pad_requests; ///< gdn_metadata: graph-padding requests, the batch's pad<n>
+    int64_t conv_rows;    ///< least rows of a conv slot; 0: what the batch needs
     int64_t page_bytes;   ///< least slot stride of the state pools; 0: dense
     bool misaligned;
     gdn_fill fill;
@@ -96,7 +106,8 @@ typedef struct gdn_case {
  *   model "custom", conv_width 4, tp_size 1, qkvz_layout (the profile's), dtype "bf16",
  *   state_dtype "fp32", conv_bias false, order "grouped", initial "mixed",
  *   accepted "cycle", gates "given", chunked (whether a prefill has more than one token),
- *   l2norm true, pad_rows 0, page_bytes 0, misaligned false, fill "normal", seed 0
+ *   l2norm true, pad_rows 0, page_bytes 0, misaligned false, fill "normal", seed 0,
+ *   tree "none", conv_rows 0
  *
  * batch: terms joined by '+'. pre<n>x<len> prefills, dec<n> decodes, spec<n>x<Q>
  * speculative sequences of Q tokens, rag<n>x<Q> ragged ones of Q, Q-1, .., 1, Q, .. tokens
@@ -111,8 +122,8 @@ typedef struct gdn_case {
 GDN_NODISCARD gdn_status gdn_case_from_json(gdn_case *test, const json_t *json,
                                             const char *profile_dir, gdn_error *err);
 
-/// New reference to the JSON form in a fixed order, every member written out but `gates`,
-/// `chunked` and `l2norm` at their defaults.
+/// New reference to the JSON form in a fixed order, every member written out but those that
+/// came after the first files (gates, chunked, l2norm, tree, conv_rows) at their defaults.
 json_t *gdn_case_to_json(const gdn_case *test);
 
 /// Accepts a zeroed case.

@@ -128,6 +128,8 @@ static void write_flags(const gdn_case *test, char *text, size_t size) {
     static const char *const initials[] = {"", "initall-", "initnone-", "initabsent-"};
     static const char *const accepteds[] = {"", "accfull-", "accone-", "accabsent-"};
     static const char *const gates[] = {"", "fused-"};
+    static const char *const trees[] = {"", "star-", "binary-", "caterpillar-"};
+    char rows[32] = "";
     char pad[32] = "";
     char page[32] = "";
     const char *layout = "";
@@ -144,11 +146,15 @@ static void write_flags(const gdn_case *test, char *text, size_t size) {
     if (test->page_bytes > 0) {
         snprintf(page, sizeof page, "page%" PRId64 "-", test->page_bytes);
     }
-    snprintf(text, size, "%s%s%s%s%s%s%s%s%s%s%s%s%" PRIu64, layout,
+    if (test->conv_rows > 0) {
+        snprintf(rows, sizeof rows, "rows%" PRId64 "-", test->conv_rows);
+    }
+    snprintf(text, size, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%" PRIu64, layout,
              test->conv_bias ? "bias-" : "", gates[test->gates], kernel,
              test->l2norm ? "" : "unit-", orders[test->order], initials[test->initial],
-             accepteds[test->accepted], pad, page, test->misaligned ? "mis-" : "",
-             test->fill == GDN_FILL_MODEL ? "m" : "n", test->seed);
+             accepteds[test->accepted], trees[test->tree], rows, pad, page,
+             test->misaligned ? "mis-" : "", test->fill == GDN_FILL_MODEL ? "m" : "n",
+             test->seed);
 }
 
 gdn_status gdnp_case_set_id(gdn_case *test, gdn_error *err) {

@@ -32,10 +32,11 @@ typedef enum gdn_field {
     GDN_FIELD_DT_BIAS = 10,
     GDN_FIELD_CONV_HISTORY = 11,
     GDN_FIELD_STATE = 12,
-    GDN_FIELD_ROWS = 13,    ///< permutation of sequences and spec tokens over rows
-    GDN_FIELD_SLOTS = 14,   ///< permutation of the slots
-    GDN_FIELD_CONTEXT = 15, ///< context lengths of metadata requests
-    GDN_FIELD_BLOCKS = 16,  ///< block tables of metadata requests
+    GDN_FIELD_ROWS = 13,       ///< permutation of sequences and spec tokens over rows
+    GDN_FIELD_SLOTS = 14,      ///< permutation of the slots
+    GDN_FIELD_CONTEXT = 15,    ///< context lengths of metadata requests
+    GDN_FIELD_BLOCKS = 16,     ///< block tables of metadata requests
+    GDN_FIELD_CONV_OLDER = 17, ///< conv inputs before the history, kept and never used
 } gdn_field;
 
 /// `count` values of one head (or of all channels, head 0 of 1) of one item: a token, a

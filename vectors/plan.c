@@ -103,6 +103,20 @@ static void place_buffers(gdn_plan *plan, const gdn_case *test, uint32_t *scratc
     }
 }
 
+int64_t gdn_plan_conv_kept(const gdn_case *test) {
+    const bool taps = test->conventions.conv_history == GDN_CONV_KEEPS_TAPS;
+    return test->conv_width - (taps ? 0 : 1);
+}
+
+int64_t gdn_plan_conv_rows(const gdn_case *test) {
+    /* W-2+Q rows hold a line of drafts and what the snapshots take of it, which leave the
+     * rest alone. Windows have rows of their own. */
+    const int64_t line = test->conventions.conv_window == GDN_CONV_WINDOWS
+                             ? 0
+                             : test->conv_width - 2 + test->columns;
+    return max64(gdn_plan_conv_kept(test), line);
+}
+
 gdn_status gdn_plan_create(gdn_plan *plan, const gdn_case *test, gdn_error *err) {
     *plan = (gdn_plan){
         .key_heads = test->num_k_heads / test->tp_size,
@@ -127,8 +141,7 @@ gdn_status gdn_plan_create(gdn_plan *plan, const gdn_case *test, gdn_error *err)
     plan->slots =
         1 + plan->non_spec + plan->spec * (buffer ? 1 : plan->columns) + FREE_SLOTS;
     plan->places = buffer && plan->spec > 0 ? plan->spec + FREE_SLOTS : 0;
-    /* W-2+Q rows hold either window; the snapshot one leaves the rest of them alone. */
-    plan->conv_rows = max64(test->conv_width - 1, test->conv_width - 2 + test->columns);
+    plan->conv_rows = max64(gdn_plan_conv_rows(test), test->conv_rows);
     const int64_t sequences = plan->non_spec + plan->spec;
     plan->token_rows = calloc((size_t)plan->tokens + 1, sizeof(int64_t));
     plan->sequence_slots = calloc((size_t)(sequences * plan->columns) + 1, sizeof(int64_t));

@@ -27,6 +27,10 @@ GDN_NODISCARD gdn_status gdn_plan_create(gdn_plan *plan, const gdn_case *test,
 
 void gdn_plan_destroy(gdn_plan *plan);
 
+/// Rows of conv history that a slot keeps, and the least rows of a slot.
+int64_t gdn_plan_conv_kept(const gdn_case *test);
+int64_t gdn_plan_conv_rows(const gdn_case *test);
+
 /// Column that a speculative sequence starts from: max(accepted - 1, 0).
 int64_t gdn_plan_start_column(const gdn_sequence *sequence);
 

@@ -48,11 +48,15 @@ static void add_group(gdn_shapes *shapes, const gdn_case *test, const gdn_plan *
     if (plan->places > 0) {
         ADD(shapes, "state_indices", GDN_I32, n);
         ADD(shapes, "intermediate_indices", GDN_I32, n, plan->columns);
+        if (test->tree != GDN_TREE_NONE) {
+            ADD(shapes, "parent_token", GDN_I32, n, plan->columns);
+        }
     } else if (plan->spec > 0) {
         ADD(shapes, "state_indices", GDN_I32, n, plan->columns);
     }
     if (plan->spec > 0) {
-        if (test->accepted != GDN_ACCEPTED_ABSENT) {
+        const bool counted = plan->places == 0 || test->op != GDN_OP_CAUSAL_CONV1D;
+        if (counted && test->accepted != GDN_ACCEPTED_ABSENT) {
             ADD(shapes, "num_accepted_tokens", GDN_I32, n);
         }
         return;
@@ -63,17 +67,41 @@ static void add_group(gdn_shapes *shapes, const gdn_case *test, const gdn_plan *
     }
 }
 
+static void add_weight(gdn_shapes *shapes, const char *name, const gdn_case *test,
+                       const gdn_plan *plan) {
+    const bool wc = test->conventions.conv_weight == GDN_WEIGHT_WC;
+    ADD(shapes, name, test->dtype, wc ? test->conv_width : plan->channels,
+        wc ? plan->channels : test->conv_width);
+}
+
+/* `rows` rows of all channels in each of `lines` lines. */
+static gdn_tensor *add_lines(gdn_shapes *shapes, const char *name, const gdn_case *test,
+                             const gdn_plan *plan, int64_t lines, int64_t rows) {
+    const bool sd = test->conventions.conv_state_order == GDN_CONV_STATE_SD;
+    return ADD(shapes, name, test->dtype, lines, sd ? rows : plan->channels,
+               sd ? plan->channels : rows);
+}
+
+static void pack_shapes(gdn_shapes *shapes, const gdn_case *test, const gdn_plan *plan) {
+    ADD(shapes, "weight", test->dtype, plan->channels, test->conv_width);
+    ADD(shapes, "packed", test->dtype, plan->channels, test->conv_width);
+}
+
 static void conv_shapes(gdn_shapes *shapes, const gdn_case *test, const gdn_plan *plan) {
     const gdn_dtype t = test->dtype;
     ADD(shapes, "x", t, plan->rows, plan->channels);
-    ADD(shapes, "weight", t, plan->channels, test->conv_width);
+    add_weight(shapes, "weight", test, plan);
     if (test->conv_bias) {
         ADD(shapes, "bias", t, plan->channels);
     }
-    spread(ADD(shapes, "conv_state", t, plan->slots, plan->conv_rows, plan->channels),
+    spread(add_lines(shapes, "conv_state", test, plan, plan->slots, plan->conv_rows),
            test->page_bytes);
     add_group(shapes, test, plan);
     ADD(shapes, "out", t, plan->rows, plan->channels);
+    if (plan->places > 0 && test->conventions.conv_window == GDN_CONV_WINDOWS) {
+        add_lines(shapes, "intermediate_conv_window", test, plan,
+                  plan->places * plan->columns, test->conv_width - 1);
+    }
 }
 
 static gdn_dtype beta_type(const gdn_case *test) {
@@ -141,10 +169,10 @@ static void attention_shapes(gdn_shapes *shapes, const gdn_case *test,
     ADD(shapes, "projected_states_qkvz", t, plan->rows,
         plan->channels + plan->value_heads * test->head_v_dim);
     ADD(shapes, "projected_states_ba", t, plan->rows, 2 * plan->value_heads);
-    spread(ADD(shapes, "conv_state", t, plan->slots, plan->conv_rows, plan->channels),
+    spread(add_lines(shapes, "conv_state", test, plan, plan->slots, plan->conv_rows),
            test->page_bytes);
     add_states(shapes, "ssm_state", plan->slots, test, plan);
-    ADD(shapes, "conv_weights", t, plan->channels, test->conv_width);
+    add_weight(shapes, "conv_weights", test, plan);
     if (test->conv_bias) {
         ADD(shapes, "conv_bias", t, plan->channels);
     }
@@ -209,6 +237,9 @@ void gdn_shapes_of(gdn_shapes *shapes, const gdn_case *test, const gdn_plan *pla
         break;
     case GDN_OP_GDN_METADATA:
         metadata_shapes(shapes, test, plan);
+        break;
+    case GDN_OP_CONV_WEIGHT_PACK:
+        pack_shapes(shapes, test, plan);
         break;
     case GDN_OP_COUNT:
         break;

@@ -44,12 +44,30 @@ static void put(const filler *f, gdn_tensor *tensor, int64_t at, gdn_field field
     gdn_store_run(tensor->data, tensor->dtype, at, 1, f->run, count);
 }
 
-static void fill_parameters(const filler *f, const char *weight, const char *bias) {
+/* Element of the weight that holds tap j of channel c. */
+static int64_t weight_at(gdn_conv_weight order, const gdn_tensor *w, int64_t c, int64_t j) {
+    switch (order) {
+    case GDN_WEIGHT_CW:
+        break;
+    case GDN_WEIGHT_WC:
+        return j * w->stride[0] + c * w->stride[1];
+    case GDN_WEIGHT_VNNI:
+        return gdn_conv_packed_offset(w->shape[1], c, j);
+    }
+    return c * w->stride[0] + j * w->stride[1];
+}
+
+static void fill_parameters(const filler *f, gdn_conv_weight order, const char *weight,
+                            const char *bias) {
     const int64_t channels = f->plan->channels;
+    const int64_t taps = f->test->conv_width;
     gdn_tensor *w = tensor_of(f, weight);
     gdn_tensor *b = tensor_of(f, bias);
     for (int64_t c = 0; c < channels; c++) {
-        put(f, w, c * w->stride[0], GDN_FIELD_CONV_WEIGHT, c, 0, 1, f->test->conv_width);
+        gdn_fill_values(f->test, GDN_FIELD_CONV_WEIGHT, c, 0, 1, taps, f->run);
+        for (int64_t j = 0; j < taps; j++) {
+            gdn_store(w->data, w->dtype, weight_at(order, w, c, j), f->run[j]);
+        }
     }
     if (b) {
         put(f, b, 0, GDN_FIELD_CONV_BIAS, 0, 0, 1, channels);
@@ -94,27 +112,63 @@ static void fill_ssm_state(const filler *f) {
     }
 }
 
-/* Conv histories: W-1 rows where the profile's window will look for them. */
+/* Row of the history in a line that is not a draft column's. */
+static int64_t anchored_row(const filler *f) {
+    const gdn_case *test = f->test;
+    const int64_t kept = gdn_plan_conv_kept(test);
+    const bool last = test->conventions.conv_anchor == GDN_CONV_LAST ||
+                      test->conventions.conv_window == GDN_CONV_ROLLING;
+    const int64_t first = last ? f->plan->conv_rows - kept : 0;
+    return first + kept - (test->conv_width - 1);
+}
+
+/* Conv histories: W-1 rows where the profile's window will look for them, and the older
+ * inputs that some keep or roll on without a use. */
 static void fill_conv_state(const filler *f) {
     gdn_tensor *state = tensor_of(f, "conv_state");
     const gdn_case *test = f->test;
-    const bool sliding = test->conventions.conv_window == GDN_CONV_SLIDING;
+    const gdn_conventions *conventions = &test->conventions;
+    const bool sd = conventions->conv_state_order == GDN_CONV_STATE_SD;
+    const bool sliding = conventions->conv_window == GDN_CONV_SLIDING;
+    const int64_t history = test->conv_width - 1;
     for (size_t i = 0; i < test->n_sequences; i++) {
         const gdn_sequence *s = &test->sequences[i];
         const bool spec = s->kind == GDN_SEQ_SPEC;
         if ((!spec && !s->has_initial_state) || s->padded) {
             continue;
         }
-        const int64_t column = spec ? gdn_plan_start_column(s) : 0;
+        const bool columns = spec && f->plan->places == 0;
+        const int64_t column = columns ? gdn_plan_start_column(s) : 0;
         const int64_t *slots = f->plan->sequence_slots + (int64_t)i * f->plan->columns;
         const int64_t slot = slots[sliding ? 0 : column];
-        const int64_t row = sliding ? column : 0;
-        for (int64_t w = 0; w < test->conv_width - 1; w++) {
-            put(f, state, slot * state->stride[0] + (row + w) * state->stride[1],
-                GDN_FIELD_CONV_HISTORY, (int64_t)i, w, test->conv_width - 1,
-                f->plan->channels);
+        const int64_t row = !columns ? anchored_row(f) : sliding ? column : 0;
+        const bool rolls = spec && conventions->conv_window == GDN_CONV_ROLLING;
+        const int64_t older = columns ? 0
+                              : rolls ? row
+                                      : gdn_plan_conv_kept(test) - history;
+        for (int64_t w = -older; w < history; w++) {
+            gdn_fill_values(test, w < 0 ? GDN_FIELD_CONV_OLDER : GDN_FIELD_CONV_HISTORY,
+                            (int64_t)i, w < 0 ? older + w : w, w < 0 ? older : history,
+                            f->plan->channels, f->run);
+            gdn_store_run(state->data, state->dtype,
+                          slot * state->stride[0] + (row + w) * state->stride[sd ? 1 : 2],
+                          state->stride[sd ? 2 : 1], f->run, f->plan->channels);
         }
     }
+}
+
+static int64_t parent_of(gdn_tree tree, int64_t t) {
+    switch (tree) {
+    case GDN_TREE_NONE:
+        break;
+    case GDN_TREE_STAR:
+        return t > 0 ? 0 : -1;
+    case GDN_TREE_BINARY:
+        return t > 0 ? (t - 1) / 2 : -1;
+    case GDN_TREE_CATERPILLAR:
+        return t > 2 && t % 2 == 1 ? t - 2 : t - 1;
+    }
+    return t - 1;
 }
 
 /* Where spec sequence `index` has its states, a slot or an intermediate row a column. */
@@ -126,6 +180,8 @@ static void fill_columns(const filler *f, int64_t index, const int64_t *own,
         if (buffer) {
             set_int(tensor_of(f, "intermediate_indices"), index * columns + c,
                     f->plan->sequence_places[index] + c);
+            set_int(tensor_of(f, "parent_token"), index * columns + c,
+                    parent_of(f->test->tree, c));
         } else {
             set_int(slots, index * columns + c, own[c]);
         }
@@ -174,7 +230,7 @@ static void fill_conv(const filler *f) {
                 f->plan->value_heads, test->head_v_dim);
         }
     }
-    fill_parameters(f, "weight", "bias");
+    fill_parameters(f, test->conventions.conv_weight, "weight", "bias");
     fill_conv_state(f);
     fill_group(f, 0, test->n_sequences, "query_start_loc", "state_indices");
 }
@@ -279,7 +335,7 @@ static void fill_attention(const filler *f) {
     for (int64_t t = 0; t < p->tokens; t++) {
         put_projections(f, t, qkvz, ba);
     }
-    fill_parameters(f, "conv_weights", "conv_bias");
+    fill_parameters(f, f->test->conventions.conv_weight, "conv_weights", "conv_bias");
     fill_gate_parameters(f);
     fill_conv_state(f);
     fill_ssm_state(f);
@@ -356,6 +412,9 @@ gdn_status gdn_fill_problem(gdn_problem *problem, const gdn_plan *plan, gdn_erro
         break;
     case GDN_OP_GDN_METADATA:
         fill_metadata(&f);
+        break;
+    case GDN_OP_CONV_WEIGHT_PACK:
+        fill_parameters(&f, GDN_WEIGHT_CW, "weight", "");
         break;
     case GDN_OP_COUNT:
         break;

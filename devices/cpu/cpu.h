@@ -28,6 +28,7 @@ extern const cpu_op cpu_gdn_gating;
 extern const cpu_op cpu_gated_delta_rule;
 extern const cpu_op cpu_gdn_attention;
 extern const cpu_op cpu_gdn_metadata;
+extern const cpu_op cpu_conv_weight_pack;
 
 /* Sets of types that an argument may have. */
 #define CPU_TYPE(dtype) (1U << (dtype))

@@ -7,44 +7,75 @@
 
 #include "cpu.h"
 #include "cpu_convert.h"
+#include "cpu_line.h"
 #include "cpu_math.h"
 
-gdn_status cpu_conv_check(const cpu_group *group, const gdn_tensor *weight,
-                          const gdn_tensor *state, gdn_error *err) {
-    const int64_t taps = weight->shape[1];
+gdn_status cpu_conv_check(const cpu_group *group, const cpu_conv_op *op, gdn_error *err) {
+    const gdn_tensor *weight = op->weight;
+    const int64_t taps = cpu_conv_taps(op);
     if (taps < 1 || taps > CPU_MAX_TAPS) {
         return gdn_error_set(err, GDN_ERR_UNSUPPORTED,
                              "%s: this device takes 1 to %d taps but found %lld",
                              weight->name, CPU_MAX_TAPS, (long long)taps);
     }
-    const int64_t rows = cpu_group_conv_rows(group, taps);
-    if (state->shape[1] < rows) {
+    const bool packed = op->conventions->conv_weight == GDN_WEIGHT_VNNI;
+    if (packed && (weight->shape[0] % 32 != 0 || taps % 2 != 0 || weight->stride[1] != 1 ||
+                   weight->stride[0] != taps)) {
+        return gdn_error_set(err, GDN_ERR_ARG,
+                             "%s: expected whole blocks of 32 channels and two taps, dense",
+                             weight->name);
+    }
+    const int64_t found = cpu_line_rows(op);
+    int64_t rows = cpu_group_conv_rows(group, taps);
+    if (rows < cpu_line_kept(op)) {
+        rows = cpu_line_kept(op);
+    }
+    if (found < rows) {
         return gdn_error_set(err, GDN_ERR_ARG,
                              "%s: expected %lld rows a slot or more but found %lld",
-                             state->name, (long long)rows, (long long)state->shape[1]);
+                             op->state->name, (long long)rows, (long long)found);
     }
     return cpu_group_expect(group, err);
 }
 
 size_t cpu_conv_floats(int64_t taps, int64_t count) {
-    return cpu_aligned(taps * count) + cpu_aligned(count) +
+    return cpu_aligned(taps * count) + 2 * cpu_aligned(count) +
            cpu_aligned((taps - 1 + CPU_SEGMENT) * count);
+}
+
+static void load_weight(const cpu_conv_op *op, cpu_channels channels, int64_t taps,
+                        float *out) {
+    const gdn_tensor *w = op->weight;
+    const int64_t n = channels.count;
+    const bool wc = op->conventions->conv_weight == GDN_WEIGHT_WC;
+    for (int64_t i = 0; i < taps; i++) {
+        if (op->conventions->conv_weight != GDN_WEIGHT_VNNI) {
+            const int64_t by_channel = w->stride[wc ? 1 : 0];
+            cpu_load(out + i * n, w->data, w->dtype,
+                     channels.channel * by_channel + i * w->stride[wc ? 0 : 1], by_channel,
+                     n);
+            continue;
+        }
+        /* Blocks of 32 channels; in a block pairs of taps, in those the channels. */
+        for (int64_t c = 0; c < n; c++) {
+            const int64_t channel = channels.channel + c;
+            const int64_t block = channel / 32 * 32 * taps, pair = i / 2 * 64;
+            out[i * n + c] =
+                cpu_load_one(w->data, w->dtype, block + pair + channel % 32 * 2 + i % 2);
+        }
+    }
 }
 
 void cpu_conv_begin(cpu_conv *conv, const cpu_conv_op *op, const cpu_sequence *sequence,
                     cpu_channels channels, float *scratch) {
-    const gdn_tensor *weight = op->weight;
     const int64_t n = channels.count;
     *conv = (cpu_conv){.op = op, .sequence = sequence, .channels = channels};
-    conv->taps = weight->shape[1];
+    conv->taps = cpu_conv_taps(op);
     conv->weight = scratch;
     conv->bias = conv->weight + cpu_aligned(conv->taps * n);
-    conv->x = conv->bias + cpu_aligned(n);
-    for (int64_t i = 0; i < conv->taps; i++) {
-        const int64_t at = channels.channel * weight->stride[0] + i * weight->stride[1];
-        cpu_load(conv->weight + i * n, weight->data, weight->dtype, at, weight->stride[0],
-                 n);
-    }
+    conv->product = conv->bias + cpu_aligned(n);
+    conv->x = conv->product + cpu_aligned(n);
+    load_weight(op, channels, conv->taps, conv->weight);
     if (op->bias) {
         cpu_load(conv->bias, op->bias->data, op->bias->dtype,
                  channels.channel * op->bias->stride[0], op->bias->stride[0], n);
@@ -52,16 +83,15 @@ void cpu_conv_begin(cpu_conv *conv, const cpu_conv_op *op, const cpu_sequence *s
         memset(conv->bias, 0, (size_t)n * sizeof *conv->bias);
     }
     /* Without a history the slot may hold anything, NaN included: it is not read. */
+    const int64_t first = cpu_line_history(op, sequence);
     for (int64_t i = 0; i < conv->taps - 1; i++) {
-        const gdn_tensor *state = op->state;
         if (sequence->conv_slot < 0) {
             memset(conv->x + i * n, 0, (size_t)n * sizeof *conv->x);
             continue;
         }
-        const int64_t at = sequence->conv_slot * state->stride[0] +
-                           (sequence->conv_row + i) * state->stride[1] +
-                           channels.channel * state->stride[2];
-        cpu_load(conv->x + i * n, state->data, state->dtype, at, state->stride[2], n);
+        const cpu_cells row =
+            cpu_line_cells(op, op->state, sequence->conv_slot, first + i, channels.channel);
+        cpu_load(conv->x + i * n, op->state->data, op->state->dtype, row.at, row.stride, n);
     }
 }
 
@@ -101,8 +131,7 @@ static void silu(float *y, int64_t n) {
     }
 }
 
-/* Taps in rising order from zero, the bias last, as the contract has it. */
-static void convolve(const cpu_conv *conv, const float *restrict x, float *restrict y) {
+static void add_products(const cpu_conv *conv, const float *restrict x, float *restrict y) {
     const int64_t n = conv->channels.count;
     const float *restrict weight = conv->weight;
     for (int64_t c = 0; c < n; c++) {
@@ -112,6 +141,32 @@ static void convolve(const cpu_conv *conv, const float *restrict x, float *restr
         for (int64_t c = 0; c < n; c++) {
             y[c] += weight[i * n + c] * x[i * n + c];
         }
+    }
+}
+
+/* Each product through the type of x. In fp32 it is exact for the 16-bit types and itself
+ * the rounded one for fp32. */
+static void add_rounded(const cpu_conv *conv, const float *x, float *y) {
+    const int64_t n = conv->channels.count;
+    memset(y, 0, (size_t)n * sizeof *y);
+    for (int64_t i = 0; i < conv->taps; i++) {
+        for (int64_t c = 0; c < n; c++) {
+            conv->product[c] = conv->weight[i * n + c] * x[i * n + c];
+        }
+        cpu_round(conv->product, conv->op->x->dtype, n);
+        for (int64_t c = 0; c < n; c++) {
+            y[c] += conv->product[c];
+        }
+    }
+}
+
+/* Taps in rising order from zero, the bias last, as the contract has it. */
+static void convolve(const cpu_conv *conv, const float *restrict x, float *restrict y) {
+    const int64_t n = conv->channels.count;
+    if (conv->op->conventions->conv_product == GDN_ROUND_STORAGE) {
+        add_rounded(conv, x, y);
+    } else {
+        add_products(conv, x, y);
     }
     for (int64_t c = 0; c < n; c++) {
         y[c] += conv->bias[c];
@@ -124,86 +179,41 @@ static void convolve(const cpu_conv *conv, const float *restrict x, float *restr
     }
 }
 
-void cpu_conv_segment(cpu_conv *conv, int64_t first, int64_t count, float *y, int64_t ldy) {
+static void load_token(const cpu_conv *conv, int64_t t, float *out) {
     const gdn_tensor *x = conv->op->x;
+    const int64_t at = cpu_sequence_row(conv->sequence, t) * x->stride[0] +
+                       conv->channels.column * x->stride[1];
+    cpu_load(out, x->data, x->dtype, at, x->stride[1], conv->channels.count);
+}
+
+/* A node sees its ancestors and behind the root the history, which stays in front of x; the
+ * rows behind it are room for them. */
+static void convolve_node(const cpu_conv *conv, int64_t token, float *y) {
+    const int64_t n = conv->channels.count, history = conv->taps - 1;
+    float *seen = conv->x + history * n;
+    for (int64_t i = conv->taps - 1, position = history + token; i >= 0; i--) {
+        if (position >= history) {
+            load_token(conv, position - history, seen + i * n);
+        } else {
+            memcpy(seen + i * n, conv->x + position * n, (size_t)n * sizeof *seen);
+        }
+        position = cpu_line_before(conv->op, conv->sequence, conv->taps, position);
+    }
+    convolve(conv, seen, y);
+}
+
+void cpu_conv_segment(cpu_conv *conv, int64_t first, int64_t count, float *y, int64_t ldy) {
     const int64_t n = conv->channels.count;
     const int64_t history = conv->taps - 1;
     for (int64_t t = 0; t < count; t++) {
-        const int64_t at = cpu_sequence_row(conv->sequence, first + t) * x->stride[0] +
-                           conv->channels.column * x->stride[1];
-        cpu_load(conv->x + (history + t) * n, x->data, x->dtype, at, x->stride[1], n);
+        if (conv->op->parents) {
+            convolve_node(conv, first + t, y + t * ldy);
+            continue;
+        }
+        load_token(conv, first + t, conv->x + (history + t) * n);
         convolve(conv, conv->x + t * n, y + t * ldy);
     }
-    memmove(conv->x, conv->x + count * n, (size_t)(history * n) * sizeof *conv->x);
-}
-
-/* One row of a slot from row `position` of the stream of inputs: the taps-1 rows of
- * `history`, then the tokens. */
-static void keep_row(const cpu_conv_op *op, const cpu_sequence *sequence,
-                     cpu_channels channels, int64_t slot, int64_t row, int64_t position,
-                     const uint8_t *history) {
-    const gdn_tensor *state = op->state, *x = op->x;
-    const int64_t taps = op->weight->shape[1], n = channels.count;
-    const size_t size = gdn_dtype_size(state->dtype);
-    const int64_t at = slot * state->stride[0] + row * state->stride[1] +
-                       channels.channel * state->stride[2];
-    if (position >= taps - 1) {
-        const int64_t token = cpu_sequence_row(sequence, position - (taps - 1));
-        cpu_copy(state->data, at, state->stride[2], x->data,
-                 token * x->stride[0] + channels.column * x->stride[1], x->stride[1], n,
-                 size);
-    } else {
-        cpu_copy(state->data, at, state->stride[2], history, position * n, 1, n, size);
-    }
-}
-
-/* At most this many channels at once, so that their history fits on the stack. */
-enum { KEEP_CHANNELS = 256 };
-
-static void keep_block(const cpu_conv_op *op, const cpu_sequence *sequence,
-                       cpu_channels channels) {
-    const gdn_tensor *state = op->state;
-    const int64_t taps = op->weight->shape[1];
-    const int64_t length = sequence->length;
-    const size_t size = gdn_dtype_size(state->dtype);
-    /* Taken out first: the slots written may be the one that it came from. */
-    uint8_t history[(CPU_MAX_TAPS - 1) * KEEP_CHANNELS * sizeof(float)] = {0};
-    for (int64_t i = 0; i < taps - 1 && sequence->conv_slot >= 0; i++) {
-        cpu_copy(history, i * channels.count, 1, state->data,
-                 sequence->conv_slot * state->stride[0] +
-                     (sequence->conv_row + i) * state->stride[1] +
-                     channels.channel * state->stride[2],
-                 state->stride[2], channels.count, size);
-    }
-    if (!sequence->group->accepted) {
-        for (int64_t i = 0; i < taps - 1; i++) {
-            keep_row(op, sequence, channels, cpu_sequence_slot(sequence, 0), i, length + i,
-                     history);
-        }
-    } else if (sequence->group->window == GDN_CONV_SLIDING) {
-        /* The line without its oldest row: where the next call starts in it is for the
-         * next count of accepted tokens to say. */
-        for (int64_t i = 0; i < taps - 2 + length; i++) {
-            keep_row(op, sequence, channels, cpu_sequence_slot(sequence, 0), i, i + 1,
-                     history);
-        }
-    } else {
-        for (int64_t t = 0; t < length; t++) {
-            for (int64_t i = 0; i < taps - 1; i++) {
-                keep_row(op, sequence, channels, cpu_sequence_slot(sequence, t), i,
-                         t + 1 + i, history);
-            }
-        }
-    }
-}
-
-void cpu_conv_keep(const cpu_conv_op *op, const cpu_sequence *sequence,
-                   cpu_channels channels) {
-    for (int64_t c = 0; c < channels.count; c += KEEP_CHANNELS) {
-        const int64_t rest = channels.count - c;
-        keep_block(op, sequence,
-                   (cpu_channels){.channel = channels.channel + c,
-                                  .column = channels.column + c,
-                                  .count = rest < KEEP_CHANNELS ? rest : KEEP_CHANNELS});
+    if (!conv->op->parents) {
+        memmove(conv->x, conv->x + count * n, (size_t)(history * n) * sizeof *conv->x);
     }
 }

@@ -27,6 +27,8 @@ static const cpu_op *op_of(gdn_op op) {
         return &cpu_gdn_attention;
     case GDN_OP_GDN_METADATA:
         return &cpu_gdn_metadata;
+    case GDN_OP_CONV_WEIGHT_PACK:
+        return &cpu_conv_weight_pack;
     default:
         return NULL;
     }

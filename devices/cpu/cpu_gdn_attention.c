@@ -131,6 +131,7 @@ static attention attention_of(const gdn_call *call) {
     at.rows = gdn_call_scalar(call, "num_actual_tokens", at.qkvz->shape[0]);
     at.chunked = gdn_call_scalar(call, "num_prefills", 0) > 0;
     at.conv = (cpu_conv_op){
+        .conventions = conventions,
         .x = at.qkvz,
         .weight = gdn_call_tensor(call, "conv_weights"),
         .bias = gdn_call_tensor(call, "conv_bias"),
@@ -202,9 +203,12 @@ static gdn_status check_tensors(const gdn_call *call, gdn_error *err) {
         cpu_expect(call, "projected_states_ba", storage, 2, (int64_t[]){-1, 2 * hv}, err));
     GDN_TRY(cpu_expect(call, "core_attn_out", storage, 3, (int64_t[]){-1, hv, v}, err));
     GDN_TRY(cpu_expect(call, "z", storage, 3, (int64_t[]){-1, hv, v}, err));
-    GDN_TRY(cpu_expect(call, "conv_state", storage, 3, (int64_t[]){-1, -1, channels}, err));
+    int64_t lines[3], weights[2];
+    cpu_conv_state_shape(call->conventions, channels, lines);
+    cpu_conv_weight_shape(call->conventions, channels, weights);
+    GDN_TRY(cpu_expect(call, "conv_state", storage, 3, lines, err));
     GDN_TRY(cpu_expect(call, "ssm_state", CPU_FLOATS, 4, state, err));
-    GDN_TRY(cpu_expect(call, "conv_weights", storage, 2, (int64_t[]){channels, -1}, err));
+    GDN_TRY(cpu_expect(call, "conv_weights", storage, 2, weights, err));
     GDN_TRY(cpu_expect(call, "conv_bias", storage, 1, &channels, err));
     GDN_TRY(cpu_expect(call, "A_log", fp32, 1, &hv, err));
     GDN_TRY(cpu_expect(call, "dt_bias", storage, 1, &hv, err));
@@ -215,15 +219,20 @@ static gdn_status check_tensors(const gdn_call *call, gdn_error *err) {
     return check_rows(call, "z", rows, err);
 }
 
-static gdn_status check_group(const gdn_call *call, const cpu_group *group, bool spec,
+static gdn_status check_group(const attention *at, const cpu_group *group, bool spec,
                               gdn_error *err) {
+    if (spec && at->conventions->spec_state == GDN_SPEC_BUFFER) {
+        return gdn_error_set(
+            err, GDN_ERR_ARG,
+            "num_spec_decodes: expected 0 where speculative states go to a "
+            "buffer");
+    }
     if (!group->starts || !group->slots || (spec && !group->accepted)) {
         return gdn_error_set(err, GDN_ERR_ARG,
                              "%s sequences: the call lacks one of their index tensors",
                              spec ? "speculative" : "non-speculative");
     }
-    return cpu_conv_check(group, gdn_call_tensor(call, "conv_weights"),
-                          gdn_call_tensor(call, "conv_state"), err);
+    return cpu_conv_check(group, &at->conv, err);
 }
 
 static gdn_status check(const gdn_call *call, gdn_error *err) {
@@ -251,7 +260,7 @@ static gdn_status check(const gdn_call *call, gdn_error *err) {
     const attention at = attention_of(call);
     for (int i = 0; i < GROUPS; i++) {
         if (at.groups[i].count != 0) {
-            GDN_TRY(check_group(call, &at.groups[i], i == SPEC, err));
+            GDN_TRY(check_group(&at, &at.groups[i], i == SPEC, err));
         }
     }
     return GDN_OK;
@@ -385,7 +394,7 @@ static gdn_status run(gdn_device *device, const gdn_call *call, gdn_error *err) 
     const int64_t others = at.groups[NON_SPEC].count;
     const int64_t items = (others + at.groups[SPEC].count) * at.value_heads;
     const int threads = cpu_threads(device, items);
-    const int64_t taps = at.conv.weight->shape[1];
+    const int64_t taps = cpu_conv_taps(&at.conv);
     const size_t delta_floats = cpu_delta_floats(at.k_dim, at.v_dim);
     const size_t floats = delta_floats + 2 * cpu_conv_floats(taps, at.k_dim) +
                           cpu_conv_floats(taps, at.v_dim);

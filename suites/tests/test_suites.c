@@ -424,6 +424,8 @@ static double stored_bytes(const gdn_case *test) {
         return pools + slots * (golden * state + line) +
                rows * (2 * key + 2 * value + 2 * hv) * size +
                tokens * value * (golden + size);
+    case GDN_OP_CONV_WEIGHT_PACK:
+        return 2 * line;
     case GDN_OP_GDN_METADATA:
     case GDN_OP_COUNT:
         break;

@@ -7,9 +7,12 @@
  * sequences, Q = drafts + 1 columns, S cache slots, R >= W-1 conv rows a slot, T the
  * activation type, ST the state's. All index tensors are i32.
  *
- * causal_conv1d      x [N,C] T, weight [C,W] T, bias? [C] T, conv_state! [S,R,C] T,
+ * causal_conv1d      x [N,C] T, weight [C,W] or [W,C] T (conv_weight), bias? [C] T,
+ *                    conv_state! [S,R,C] or [S,C,R] T (conv_state_order),
  *                    query_start_loc [B+1], state_indices [B] or [B,Q],
- *                    has_initial_state? [B] bool, num_accepted_tokens? [B] -> out [N,C] T
+ *                    has_initial_state? [B] bool, num_accepted_tokens? [B],
+ *                    intermediate_indices? [B,Q], parent_token? [B,Q] -> out [N,C] T,
+ *                    intermediate_conv_window? [I,W-1,C] or [I,C,W-1] T
  * gdn_gating         A_log [HV] fp32, dt_bias [HV] T, a [N,HV] T, b [N,HV] T
  *                    -> g [N,HV] fp32 (log decay), beta [N,HV] fp32 or T (beta_storage)
  * gated_delta_rule   q, k [N,HK,K] T, v [N,HV,V] T; gates ready-made: g [N,HV] fp32 (log or
@@ -37,6 +40,9 @@
  *                    number of valid rows of the eight tensors after it, in that order (0:
  *                    empty, or None). Rows beyond the valid ones stay untouched.
  *
+ * conv_weight_pack   weight [C,W] T -> packed [C,W] T, the memory that conv_weight "vnni"
+ *                    means; W even, C a multiple of 32
+ *
  * A call with num_accepted_tokens is speculative: state_indices is then [B,Q], the sequence
  * starts from column c = max(accepted-1, 0) and stores its state after every token.
  *
@@ -47,6 +53,11 @@
  * before the call. With parent_token, token t > 0 continues from what token
  * parent_token[b,t] < t has stored, rounded to ST (contract sglang_npu 4.1); entry 0, and
  * those of tokens that the sequence has not, mean nothing.
+ *
+ * causal_conv1d then starts from its slot whatever num_accepted_tokens says, and a node of a
+ * tree sees its ancestors and behind the root the history. Row intermediate_indices[b,t] of
+ * intermediate_conv_window (conv_window "windows") takes the W-1 inputs that end with token
+ * t; conv_state takes the last tokens in index order all the same (contract sglang_npu 2.6).
  *
  * Where pad_sequences is not "refused", a sequence whose state_indices entry (of column 0)
  * is pad_slot_id is padding: its other columns, flags and intermediate rows mean nothing. */
@@ -66,6 +77,7 @@ typedef enum gdn_op {
     GDN_OP_GATED_DELTA_RULE,
     GDN_OP_GDN_ATTENTION,
     GDN_OP_GDN_METADATA,
+    GDN_OP_CONV_WEIGHT_PACK,
     GDN_OP_COUNT
 } gdn_op;
 

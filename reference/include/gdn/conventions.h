@@ -239,6 +239,14 @@ typedef enum gdn_slip {
     GDN_SLIP_PAD_IN_SLOT0,
     GDN_SLIP_PAD_IN_LAST,
     GDN_SLIP_BETA_ROW0,
+    GDN_SLIP_CONV_AXES_SWAPPED,
+    GDN_SLIP_CONV_SLOT_UNINDEXED,
+    GDN_SLIP_WEIGHT_TAKEN_FOR_PLAIN,
+    GDN_SLIP_WEIGHT_PACKED_TWICE,
+    GDN_SLIP_VERIFY_FROM_FIRST,
+    GDN_SLIP_WINDOW_TOO_EARLY,
+    GDN_SLIP_LINE_SHIFTED,
+    GDN_SLIP_BIAS_MISSING_IN_DECODE,
 } gdn_slip;
 
 /// Arithmetic in which a backend of the profile computes; sets u in every limit. The matrix

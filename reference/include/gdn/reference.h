@@ -44,6 +44,13 @@ GDN_NODISCARD gdn_status gdn_reference_run(const gdn_call *call, gdn_output *out
 GDN_NODISCARD gdn_status gdn_reference_run_chunked(const gdn_call *call,
                                                    gdn_output *outputs, gdn_error *err);
 
+/// Number of taps of a conv weight in the order of the conventions.
+int64_t gdn_conv_taps(const gdn_conventions *conventions, const gdn_tensor *weight);
+
+/// Element of a packed conv weight that holds tap j of channel c: [C/32][W/2][32][2]
+/// (contract vllm_cpu_and_metadata 1.5, there for W = 4).
+int64_t gdn_conv_packed_offset(int64_t taps, int64_t c, int64_t j);
+
 #ifdef __cplusplus
 }
 #endif
