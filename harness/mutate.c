@@ -74,6 +74,9 @@ static gdn_status is_visible(const gdn_problem *problem, const gdn_golden *golde
 
 static gdn_status try_mutant(gdn_mutant *mutant, gdn_problem *problem,
                              const gdn_golden *golden, gdn_error *err) {
+    if (gdn_deviation_is_idle(mutant->deviation, &problem->test->conventions)) {
+        return GDN_OK;
+    }
     gdn_conventions bent = problem->test->conventions;
     GDN_TRY(gdn_deviation_apply(mutant->deviation, &bent, err));
     gdn_arena_restore(&problem->arena);
@@ -97,11 +100,23 @@ static gdn_status try_mutant(gdn_mutant *mutant, gdn_problem *problem,
 
 static bool all_killed(const gdn_kill_matrix *matrix) {
     for (size_t i = 0; i < matrix->n_mutants; i++) {
-        if (matrix->mutants[i].kills < GDN_MUTATE_KILLS) {
+        if (matrix->mutants[i].kills < GDN_MUTATE_KILLS && !matrix->mutants[i].idle) {
             return false;
         }
     }
     return true;
+}
+
+/* Sets aside what no case of the plan has a place for, so that nothing waits for it. */
+static void find_idle(gdn_kill_matrix *matrix, const gdn_case_plan *plan) {
+    for (size_t i = 0; i < matrix->n_mutants; i++) {
+        gdn_mutant *m = &matrix->mutants[i];
+        m->idle = plan->n_cases > 0;
+        for (size_t c = 0; m->idle && c < plan->n_cases; c++) {
+            m->idle =
+                gdn_deviation_is_idle(m->deviation, &plan->cases[c].test->conventions);
+        }
+    }
 }
 
 static gdn_status try_case(gdn_kill_matrix *matrix, const gdn_case *test, gdn_error *err) {
@@ -139,6 +154,7 @@ gdn_status gdn_mutate(gdn_kill_matrix *matrix, const gdn_deviation *deviations,
     gdn_status status = gdn_case_plan_create(&plan, suites, NULL, NULL, paths, err);
     if (status == GDN_OK) {
         qsort(plan.cases, plan.n_cases, sizeof *plan.cases, by_cost);
+        find_idle(matrix, &plan);
     }
     for (size_t i = 0; status == GDN_OK && i < plan.n_cases && !all_killed(matrix); i++) {
         if (gdn_case_tokens(plan.cases[i].test) <= GDN_MUTATE_TOKENS) {

@@ -20,6 +20,7 @@
 typedef struct gdn_mutant {
     const gdn_deviation *deviation; ///< borrowed
     size_t tried;                   ///< cases run
+    bool idle;                      ///< the conventions of no case have a place for it
     size_t kills;
     size_t visible;                  ///< cases in which it is visible; a kill counts as one
     char *killers[GDN_MUTATE_KILLS]; ///< case ids, the cheapest first

@@ -239,6 +239,107 @@ static const gdn_deviation DEVIATIONS[] = {
         .touches = "ssm_state",
     },
     {
+        .name = "conv_axes_swapped",
+        .symptom = "rows and channels of a conv slot change places",
+        .evidence = "contract sglang_npu 0.3; contract vllm_cpu_and_metadata section 5: "
+                    "permuted channels",
+        .field = "slip",
+        .value = "conv_axes_swapped",
+        .touches = RESULTS " conv_state intermediate_conv_window",
+    },
+    {
+        .name = "conv_anchor_other",
+        .symptom = "the first rows of a wide conv line are taken for the last ones, or the "
+                   "reverse",
+        .evidence =
+            "contract sglang_npu 1.5, 2.4; contract aiter_fla_flashinfer_ggml section 5",
+        .field = "conv_anchor",
+        .touches = RESULTS " conv_state",
+    },
+    {
+        .name = "conv_slot_unindexed",
+        .symptom =
+            "the conv state is written to slot b of the batch instead of state_indices[b]",
+        .evidence = "contract vllm_cpu_and_metadata 1.6 and section 5",
+        .field = "slip",
+        .value = "conv_slot_unindexed",
+        .touches = "conv_state elsewhere",
+    },
+    {
+        .name = "conv_products_other",
+        .symptom =
+            "each weight times its input is rounded where it should not be, or the reverse",
+        .evidence =
+            "contract vllm_cpu_and_metadata 2.1; contract aiter_fla_flashinfer_ggml A5",
+        .field = "conv_product",
+        .touches = RESULTS,
+    },
+    {
+        .name = "weight_taken_for_plain",
+        .symptom = "a packed or [W,C] conv weight is read as [C,W]",
+        .evidence = "contract vllm_cpu_and_metadata 1.5, 1.8",
+        .field = "slip",
+        .value = "weight_taken_for_plain",
+        .touches = RESULTS,
+        .idle_field = "conv_weight",
+        .idle_values = "cw",
+    },
+    {
+        .name = "weight_packed_twice",
+        .symptom = "the conv weight is packed a second time",
+        .evidence = "contract vllm_cpu_and_metadata 1.5: packing twice scrambles",
+        .field = "slip",
+        .value = "weight_packed_twice",
+        .touches = "packed",
+        .idle_field = "conv_weight",
+        .idle_values = "cw wc",
+    },
+    {
+        .name = "verify_from_first",
+        .symptom = "verification takes the first rows of a conv line for its history",
+        .evidence = "sglang#38622; contract sglang_npu 2.4, 2.6",
+        .field = "slip",
+        .value = "verify_from_first",
+        .touches = RESULTS,
+        .idle_field = "spec_state",
+        .idle_values = "slots",
+    },
+    {
+        .name = "tree_ignored",
+        .symptom = "draft tokens of a tree are convolved as a chain",
+        .evidence = "contract sglang_npu 2.6: parent links ignored",
+        .field = "slip",
+        .value = "tree_ignored",
+        .touches = RESULTS " intermediate_conv_window",
+        .idle_field = "spec_state",
+        .idle_values = "slots",
+    },
+    {
+        .name = "window_too_early",
+        .symptom = "beside others that have a state, a fresh sequence stores its conv "
+                   "window W-1 tokens too early",
+        .evidence = "contract sglang_npu 1.5, 13.2",
+        .field = "slip",
+        .value = "window_too_early",
+        .touches = "conv_state",
+    },
+    {
+        .name = "line_shifted",
+        .symptom = "a plain decode moves on all rows of a wide conv line",
+        .evidence = "contract vllm_cpu_and_metadata 1.7: later rows untouched",
+        .field = "slip",
+        .value = "line_shifted",
+        .touches = "conv_state",
+    },
+    {
+        .name = "bias_missing_in_decode",
+        .symptom = "decodes are convolved without the bias",
+        .evidence = "contract sglang_npu 2.1: bias accepted and ignored",
+        .field = "slip",
+        .value = "bias_missing_in_decode",
+        .touches = RESULTS,
+    },
+    {
         .name = "stray_slot0",
         .symptom = "one element of slot 0 is overwritten although no sequence owns it",
         .evidence = "vllm#50021; contract vllm_xpu 3.6: padded rows mapped to slot 0",
@@ -268,6 +369,24 @@ const gdn_deviation *gdn_deviation_find(const char *name) {
         }
     }
     return NULL;
+}
+
+bool gdn_deviation_is_idle(const gdn_deviation *deviation,
+                           const gdn_conventions *conventions) {
+    if (!deviation->idle_field) {
+        return false;
+    }
+    const gdn_convention_field *field = gdn_convention_field_find(deviation->idle_field);
+    char now[64];
+    const size_t length = (size_t)gdn_conventions_get(conventions, field, now, sizeof now);
+    for (const char *at = deviation->idle_values; *at; at += *at == ' ') {
+        const size_t n = strcspn(at, " ");
+        if (n == length && memcmp(at, now, n) == 0) {
+            return true;
+        }
+        at += n;
+    }
+    return false;
 }
 
 gdn_status gdn_deviation_apply(const gdn_deviation *deviation, gdn_conventions *conventions,

@@ -58,6 +58,10 @@ static void list_deviations(void) {
     for (size_t i = 0; i < count; i++) {
         printf("%-22s %s\n%-22s   seen: %s\n%-22s   touches: %s\n", rows[i].name,
                rows[i].symptom, "", rows[i].evidence, "", rows[i].touches);
+        if (rows[i].idle_field) {
+            printf("%-22s   idle where %s is: %s\n", "", rows[i].idle_field,
+                   rows[i].idle_values);
+        }
     }
 }
 

@@ -50,6 +50,9 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 /* A deviation that some case shows and none kills is a hole in the judge; one that no case
  * shows is a hole in the suite. */
 static const char *standing(const gdn_mutant *m) {
+    if (m->idle) {
+        return "idle";
+    }
     return m->kills > 0 ? "killed" : m->visible > 0 ? "SURVIVES" : "INVISIBLE";
 }
 
@@ -80,18 +83,23 @@ static void print_json(const gdn_kill_matrix *matrix) {
 }
 
 static int report(const gdn_kill_matrix *matrix, bool json) {
-    size_t killed = 0;
+    size_t killed = 0, idle = 0;
     for (size_t i = 0; i < matrix->n_mutants; i++) {
         killed += matrix->mutants[i].kills > 0;
+        idle += matrix->mutants[i].idle;
     }
     if (json) {
         print_json(matrix);
     } else {
         print_matrix(matrix);
-        printf("%zu of %zu deviations killed by %zu cases\n", killed, matrix->n_mutants,
-               matrix->cases);
+        printf("%zu of %zu deviations killed by %zu cases", killed,
+               matrix->n_mutants - idle, matrix->cases);
+        if (idle > 0) {
+            printf(", %zu have no place in the profiles", idle);
+        }
+        putchar('\n');
     }
-    return killed == matrix->n_mutants ? GDN_EXIT_GREEN : GDN_EXIT_RED;
+    return killed + idle == matrix->n_mutants ? GDN_EXIT_GREEN : GDN_EXIT_RED;
 }
 
 int gdn_cmd_mutate(int argc, char **argv) {

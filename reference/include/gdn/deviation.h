@@ -22,6 +22,9 @@ typedef struct gdn_deviation {
     /// Outputs that it can change, separated by spaces; "elsewhere": bytes that are no
     /// output's.
     const char *touches;
+    /// A convention, and those of its values (separated by spaces) under which nobody can
+    /// make this mistake; NULL: it can always be made.
+    const char *idle_field, *idle_values;
 } gdn_deviation;
 
 /// The table.
@@ -29,6 +32,10 @@ const gdn_deviation *gdn_deviations(size_t *count);
 
 /// NULL if no row has this name.
 const gdn_deviation *gdn_deviation_find(const char *name);
+
+/// Whether a backend of these conventions has no place for the mistake.
+bool gdn_deviation_is_idle(const gdn_deviation *deviation,
+                           const gdn_conventions *conventions);
 
 /// Makes conventions wrong in the way of the row.
 GDN_NODISCARD gdn_status gdn_deviation_apply(const gdn_deviation *deviation,
