@@ -279,7 +279,7 @@ static const char *const refusals[][3] = {
     {"{'order': 3}", "order: expected grouped, interleaved, scattered", "3"},
     /* names */
     {"{'op': 'gdn_atention'}", "gdn_atention", "did you mean \"gdn_attention\""},
-    {"{'profile': 'vllm-xpv'}", "profile: expected one of vllm-xpu", "\"vllm-xpv\""},
+    {"{'profile': 'vllm-xpv'}", "profile: expected one of ", "mean \"vllm-xpu\""},
     {"{'profile': 'vllm-xpu@c'}", "expected one of a, b", "\"c\""},
     {"{'dtype': 'fp64'}", "dtype: expected one of fp32, fp16, bf16", "\"fp64\""},
     {"{'state_dtype': 'float16'}", "state_dtype: expected one of fp32", "\"float16\""},
@@ -374,8 +374,9 @@ static void test_every_op(void **state) {
     for (int op = 0; op < GDN_OP_COUNT; op++) {
         char text[512];
         snprintf(text, sizeof text,
-                 "{'op': '%s', 'profile': 'vllm-xpu', " DIMS ", 'batch': 'dec1'}",
-                 gdn_op_get((gdn_op)op)->name);
+                 "{'op': '%s', 'profile': '%s', " DIMS ", 'batch': 'dec1'}",
+                 gdn_op_get((gdn_op)op)->name,
+                 op == GDN_OP_CONV_WEIGHT_PACK ? "vllm-cpu-amx" : "vllm-xpu");
         gdn_case test = make(text);
         assert_int_equal(test.op, op);
         gdn_case_destroy(&test);

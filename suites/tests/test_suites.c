@@ -18,10 +18,20 @@ typedef struct shipped {
     gdn_suite suite;
 } shipped;
 
+/* The union last. */
 static shipped SUITES[] = {
-    {"smoke", {0}}, {"qwen3-next", {0}}, {"qwen3.5", {0}}, {"ci", {0}}};
+    {"smoke", {0}},        {"qwen3-next", {0}},      {"qwen3.5", {0}}, {"vllm-triton", {0}},
+    {"vllm-cpu-amx", {0}}, {"vllm-rocm-aiter", {0}}, {"sglang", {0}},  {"sglang-npu", {0}},
+    {"fla", {0}},          {"flashinfer", {0}},      {"ggml", {0}},    {"ci", {0}},
+};
 
-enum { SMOKE, NEXT, THREE_FIVE, CI, N_SUITES };
+enum {
+    SMOKE,
+    NEXT,
+    THREE_FIVE,
+    N_SUITES = sizeof SUITES / sizeof SUITES[0],
+    CI = N_SUITES - 1
+};
 
 static int load_suites(void **state) {
     (void)state;
@@ -55,8 +65,11 @@ static void test_every_file(void **state) {
     assert_int_equal(gdn_suite_load(&all, GDN_SUITE_DIR, GDN_PROFILE_DIR, "all", NULL),
                      GDN_OK);
     assert_int_equal(all.n_cases, SUITES[CI].suite.n_cases);
-    assert_int_equal(all.n_cases, SUITES[SMOKE].suite.n_cases + SUITES[NEXT].suite.n_cases +
-                                      SUITES[THREE_FIVE].suite.n_cases);
+    size_t sum = 0;
+    for (int s = 0; s < CI; s++) {
+        sum += SUITES[s].suite.n_cases;
+    }
+    assert_int_equal(all.n_cases, sum);
     gdn_suite_destroy(&all);
 }
 
@@ -84,6 +97,12 @@ static void test_schema_matches_members(void **state) {
         json_object_get(json_object_get(schema, "$defs"), "members"), "properties");
     json_t *members = gdn_case_to_json(&SUITES[SMOKE].suite.cases[0]);
     assert_non_null(properties);
+    /* not written at their defaults, as in this case */
+    static const char *const spare[] = {"gates", "chunked", "l2norm", "tree", "conv_rows"};
+    for (size_t i = 0; i < sizeof spare / sizeof spare[0]; i++) {
+        assert_null(json_object_get(members, spare[i]));
+        json_object_set_new(members, spare[i], json_null());
+    }
     assert_int_equal(json_object_size(properties), json_object_size(members));
     const char *name = NULL;
     json_t *value = NULL;
@@ -105,12 +124,23 @@ static json_t *with_value(const json_t *base, const char *axis, json_t *value) {
     return json;
 }
 
+/* Some members are not written at their defaults. */
+static bool is_silent_default(const char *name, const json_t *value) {
+    const char *text = json_string_value(value);
+    return (strcmp(name, "gates") == 0 && strcmp(text, "given") == 0) ||
+           (strcmp(name, "tree") == 0 && strcmp(text, "none") == 0) ||
+           (strcmp(name, "l2norm") == 0 && json_is_true(value)) ||
+           strcmp(name, "chunked") == 0; /* the batch's, which the id's flags tell */
+}
+
 static bool has_members(const json_t *json, json_t *members) {
     const char *name = NULL;
     json_t *value = NULL;
     json_object_foreach(members, name, value) {
+        const json_t *found = json_object_get(json, name);
         /* labels are completed by the parser */
-        if (strcmp(name, "model") != 0 && !json_equal(json_object_get(json, name), value)) {
+        if (strcmp(name, "model") != 0 &&
+            !(found ? json_equal(found, value) : is_silent_default(name, value))) {
             return false;
         }
     }
@@ -206,7 +236,7 @@ static void test_pairs_meet(void **state) {
         for (size_t g = 0; g < json_array_size(groups); g++) {
             checked += check_group(json_array_get(groups, g), cases, suite->n_cases);
         }
-        assert_true(s == CI || checked > 500);
+        assert_true(s == CI || checked > 100);
         for (size_t c = 0; c < suite->n_cases; c++) {
             json_decref(cases[c]);
         }
@@ -342,7 +372,9 @@ static void test_every_suite_covers(void **state) {
     (void)state;
     for (int s = SMOKE; s <= THREE_FIVE; s++) {
         for (int op = 0; op < GDN_OP_COUNT; op++) {
-            expect_some(s, (gdn_op)op, has_op, 0, "anything");
+            if (op != GDN_OP_CONV_WEIGHT_PACK || s == SMOKE) { /* one backend packs */
+                expect_some(s, (gdn_op)op, has_op, 0, "anything");
+            }
         }
         EXPECT(s, has_mix, P, D, P | D, S, S | D, S | P, S | P | D, S | 8, S | P | D | 8);
         EXPECT(s, has_window, GDN_CONV_SNAPSHOT, GDN_CONV_SLIDING);
@@ -457,8 +489,8 @@ static void test_budgets(void **state) {
         assert_true(work / tp1_token < 180 / 0.0005 / 2);
         assert_true(longest <= 3);
         if (s == SMOKE) {
-            assert_true(suite->n_cases >= 40 && suite->n_cases <= 80);
-            assert_true(bytes < 1.8e6); /* its golden file is committed */
+            assert_true(suite->n_cases >= 40 && suite->n_cases <= 160);
+            assert_true(bytes < 3e6); /* its golden file is committed */
             assert_true(work < 1e6);
         }
     }
