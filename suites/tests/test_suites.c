@@ -109,6 +109,20 @@ static void test_schema_matches_members(void **state) {
     json_object_foreach(members, name, value) {
         assert_non_null(json_object_get(properties, name));
     }
+    /* each of them is a member: what is no value at all is refused as such */
+    json_object_foreach(properties, name, value) {
+        json_t *odd = gdn_case_to_json(&SUITES[SMOKE].suite.cases[0]);
+        gdn_case test;
+        gdn_error err = {0};
+        char quoted[80];
+        json_object_set_new(odd, name, json_array());
+        assert_int_not_equal(gdn_case_from_json(&test, odd, GDN_PROFILE_DIR, &err), GDN_OK);
+        snprintf(quoted, sizeof quoted, "%s: expected", name);
+        if (strcmp(name, "profile") != 0 && strncmp(err.message, quoted, strlen(quoted))) {
+            fail_msg("%s: %s", name, err.message);
+        }
+        json_decref(odd);
+    }
     json_decref(members);
     json_decref(schema);
 }
