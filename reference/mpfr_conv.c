@@ -87,10 +87,10 @@ static double input(const gdnp_shadow_conv *conv, int64_t t) {
 
 /* The input that token t meets `back` taps behind itself. */
 static double behind(const gdnp_shadow_conv *conv, int64_t t, int64_t back) {
-    if (!conv->parents || t <= 0 || back == 0) {
+    if (!conv->group->parents || t <= 0 || back == 0) {
         return input(conv, t - back);
     }
-    return behind(conv, gdn_tensor_int(conv->parents, conv->n, t), back - 1);
+    return behind(conv, gdn_tensor_int(conv->group->parents, conv->n, t), back - 1);
 }
 
 static void put_state(const gdnp_shadow_conv *conv, int64_t slot, int64_t row, int64_t t) {
@@ -108,7 +108,7 @@ static void put_inputs(const gdnp_shadow_conv *conv, int64_t slot, int64_t first
 static void put_windows(const gdnp_shadow_conv *conv, int64_t length) {
     const int64_t rows = taps_of(conv) - 1;
     for (int64_t t = 0; t < length; t++) {
-        const int64_t slot = gdn_tensor_int(conv->buffer, conv->n, t);
+        const int64_t slot = gdn_tensor_int(conv->group->places, conv->n, t);
         for (int64_t i = 0; i < rows; i++) {
             gdnp_shadow_copy(&conv->windows_out, place_of(conv, slot, i).index,
                              behind(conv, t, rows - 1 - i));
@@ -119,12 +119,12 @@ static void put_windows(const gdnp_shadow_conv *conv, int64_t length) {
 static void put_states(const gdnp_shadow_conv *conv, int64_t length) {
     const gdnp_shadow_group *group = conv->group;
     const int64_t taps = taps_of(conv);
+    const int64_t slot = gdn_tensor_int(group->slots, conv->n, 0);
+    const gdn_conv_window window = group->conventions->conv_window;
     if (gdnp_shadow_is_padding(group, conv->n)) {
         return;
     }
-    const int64_t slot = gdn_tensor_int(group->slots, conv->n, 0);
-    const gdn_conv_window window = group->conventions->conv_window;
-    if (conv->buffer && window == GDN_CONV_ROLLING) {
+    if (group->places && window == GDN_CONV_ROLLING) {
         put_inputs(conv, slot, 0, line_rows(conv), length - 1);
     } else if (!group->accepted) {
         put_inputs(conv, slot, kept_first(conv), kept_rows(conv), length - 1);
@@ -201,7 +201,7 @@ int64_t gdnp_shadow_conv_run(const gdnp_shadow_conv *conv, mpfr_ptr y, uint8_t *
     if (length > 0) {
         put_states(conv, length);
     }
-    if (conv->buffer) {
+    if (conv->group->places) {
         put_windows(conv, length);
     }
     return ties;
@@ -219,6 +219,8 @@ gdn_status gdnp_shadow_causal_conv1d(const gdn_call *call, gdn_shadow_output *ou
         .slots = gdn_call_tensor(call, "state_indices"),
         .has_initial = buffered ? NULL : gdn_call_tensor(call, "has_initial_state"),
         .accepted = buffered ? NULL : gdn_call_tensor(call, "num_accepted_tokens"),
+        .places = buffered ? buffer : NULL,
+        .parents = buffered ? gdn_call_tensor(call, "parent_token") : NULL,
     };
     mpfr_ptr numbers = gdnp_reals_create(x->shape[0] + GDNP_CONV_WORK);
     uint8_t *tie = calloc((size_t)x->shape[0] + 1, 1);
@@ -244,8 +246,6 @@ gdn_status gdnp_shadow_causal_conv1d(const gdn_call *call, gdn_shadow_output *ou
                 .state = gdn_call_tensor(call, "conv_state"),
                 .column = c,
                 .channel = c,
-                .buffer = buffered ? buffer : NULL,
-                .parents = buffered ? gdn_call_tensor(call, "parent_token") : NULL,
                 .state_out = gdnp_shadow_sink_of(call, outputs, "conv_state"),
                 .windows_out =
                     gdnp_shadow_sink_of(call, outputs, "intermediate_conv_window"),

@@ -72,8 +72,6 @@ typedef struct gdnp_shadow_conv {
     int64_t column;  /* in x */
     int64_t channel; /* in weight, bias and state */
     bool rounded;    /* y passes through the type of x */
-    /* [B,Q] of speculative sequences with one slot each; NULL: others, or a chain. */
-    const gdn_tensor *buffer, *parents;
     gdnp_shadow_sink state_out, windows_out;
 } gdnp_shadow_conv;
 
