@@ -19,6 +19,7 @@ typedef struct gdn_deviation {
     const char *evidence; ///< the upstream issue, PR or contract section
     const char *field;    ///< the convention obeyed wrongly
     const char *value;    ///< its wrong value; NULL: the other one of a two-valued field
+    const char *instead;  ///< the wrong value where `value` is the right one, or NULL
     /// Outputs that it can change, separated by spaces; "elsewhere": bytes that are no
     /// output's.
     const char *touches;
