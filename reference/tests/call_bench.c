@@ -53,6 +53,30 @@ const valid_call VALID[VALID_CALLS] = {
             {{0}},
         },
 
+    /* Two trees of 4 and 3 tokens of Q 4; windows in 9 rows; C 6, W 4, S 7, R 5. */
+    [VERIFY_CONV] =
+        {
+            GDN_OP_CAUSAL_CONV1D,
+            {{"x", T, SHAPE(8, 6), NULL},
+             {"weight", T, SHAPE(6, 4), NULL},
+             {"conv_state", T, SHAPE(7, 5, 6), NULL},
+             {"query_start_loc", GDN_I32, SHAPE(3), INTS(0, 4, 7)},
+             {"state_indices", GDN_I32, SHAPE(2), INTS(6, 2)},
+             {"num_accepted_tokens", GDN_I32, SHAPE(2), INTS(0, 4)},
+             {"intermediate_indices", GDN_I32, SHAPE(2, 4), INTS(5, 6, 7, 8, 0, 1, 2, 3)},
+             {"parent_token", GDN_I32, SHAPE(2, 4), INTS(-1, 0, 0, 1, 0, 0, 1, 99)},
+             {"intermediate_conv_window", T, SHAPE(9, 3, 6), NULL},
+             {"out", T, SHAPE(8, 6), NULL}},
+            {{0}},
+        },
+
+    [PACK] =
+        {
+            GDN_OP_CONV_WEIGHT_PACK,
+            {{"weight", T, SHAPE(64, 4), NULL}, {"packed", T, SHAPE(64, 4), NULL}},
+            {{0}},
+        },
+
     [GATING] =
         {
             GDN_OP_GDN_GATING,
@@ -172,6 +196,10 @@ void bench_init(bench *b, valid_name name) {
     while (valid->scalars[b->call.n_scalars].name) {
         b->scalars[b->call.n_scalars] = valid->scalars[b->call.n_scalars];
         b->call.n_scalars++;
+    }
+    if (name == VERIFY_CONV) {
+        b->conventions.spec_state = GDN_SPEC_BUFFER;
+        b->conventions.conv_window = GDN_CONV_WINDOWS;
     }
 }
 

@@ -16,6 +16,8 @@
 typedef enum valid_name {
     CONV,
     SPEC_CONV,
+    VERIFY_CONV, /* under spec_state=buffer conv_window=windows */
+    PACK,
     GATING,
     DELTA,
     ATTENTION,
