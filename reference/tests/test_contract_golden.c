@@ -19,17 +19,21 @@
 
 static void test_gating(void **state) {
     (void)state;
-    /* A_log, a, dt_bias, b, and g, beta */
-    static const double ROWS[][6] = {
-        {0.5, 1.25, -0.75, -0.5, -1.6059814431171742, 0.3775406687981454},
-        {0, 25, 0, 2, -25, 0.8807970779778823}, /* above the threshold of 20 */
-        {-1, -30, 0.5, 0, -5.675685232632285e-14, 0.5},
+    /* A_log, a, dt_bias, b, softplus's beta and threshold, and g, beta */
+    static const double ROWS[][8] = {
+        {0.5, 1.25, -0.75, -0.5, 1, 20, -1.6059814431171742, 0.3775406687981454},
+        {0, 25, 0, 2, 1, 20, -25, 0.8807970779778823}, /* above the threshold of 20 */
+        {-1, -30, 0.5, 0, 1, 20, -5.675685232632285e-14, 0.5},
+        {1, 8, 1, 1, 0.5, 15, -24.524598224266175, 0.7310585786300049},
+        {1, 40, 1, 1, 0.5, 15, -111.44955496682086, 0.7310585786300049},
     };
     for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
         const double *r = ROWS[i];
         op_bench b;
         shadow_bench s;
         op_begin(&b, GDN_OP_GDN_GATING);
+        b.conventions.softplus_beta = r[4];
+        b.conventions.softplus_threshold = r[5];
         op_set(op_add(&b, "A_log", GDN_FP32, 1, 0, 0, 0), &r[0], 1);
         op_set(op_add(&b, "a", GDN_FP32, 1, 1, 0, 0), &r[1], 1);
         op_set(op_add(&b, "dt_bias", GDN_FP32, 1, 0, 0, 0), &r[2], 1);
@@ -37,8 +41,8 @@ static void test_gating(void **state) {
         op_add(&b, "g", GDN_FP32, 1, 1, 0, 0);
         op_add(&b, "beta", GDN_FP32, 1, 1, 0, 0);
         shadow_begin(&s, &b);
-        shadow_expect(&s, &b, "g", 0, r[4], 1e-15 * fabs(r[4]));
-        shadow_expect(&s, &b, "beta", 0, r[5], 1e-15);
+        shadow_expect(&s, &b, "g", 0, r[6], 1e-15 * fabs(r[6]));
+        shadow_expect(&s, &b, "beta", 0, r[7], 1e-15);
         shadow_end(&s, &b);
     }
 }
@@ -111,6 +115,89 @@ static void test_verify_window(void **state) {
     shadow_begin(&s, &b);
     expect_all(&s, &b, "out", (double[]){3.05, 4.05, 5.05, 6.05}, 4);
     expect_all(&s, &b, "conv_state", (double[]){2, 3, 4, 5, 6, 7}, 6);
+    shadow_end(&s, &b);
+}
+
+/* The two steps of the contract with logits of beta, so that the numbers hold to the last
+ * digit, and what the op makes of eps. */
+static void begin_two_steps(op_bench *b, gdn_l2norm_form form, double eps) {
+    op_begin(b, GDN_OP_GATED_DELTA_RULE);
+    b->conventions.l2norm_form = form;
+    b->conventions.l2norm_eps = eps;
+    b->conventions.beta_input = GDN_BETA_LOGITS;
+    b->conventions.beta_storage = GDN_BETA_ACTIVATION;
+    op_set(op_add(b, "q", GDN_FP64, 2, 1, 2, 0), (double[]){3, 4, 1, -1}, 4);
+    op_set(op_add(b, "k", GDN_FP64, 2, 1, 2, 0), (double[]){1, 2, 0, 2}, 4);
+    op_set(op_add(b, "v", GDN_FP64, 2, 1, 2, 0), (double[]){1, -1, .5, 2}, 4);
+    op_set(op_add(b, "g", GDN_FP32, 2, 1, 0, 0), (double[]){-.25, -.5}, 2);
+    op_set(op_add(b, "beta", GDN_FP64, 2, 1, 0, 0), (double[]){.3, -.2}, 2);
+    op_set(op_add(b, "ssm_state", GDN_FP64, 1, 1, 2, 2), (double[]){.5, -.25, 1, .75}, 4);
+    op_set_ints(op_add(b, "query_start_loc", GDN_I32, 2, 0, 0, 0), (int[]){0, 2}, 2);
+    op_set_ints(op_add(b, "state_indices", GDN_I32, 1, 0, 0, 0), (int[]){0}, 1);
+    op_add(b, "out", GDN_FP64, 2, 1, 2, 0);
+    op_scalar(b, "use_qk_l2norm", 1);
+}
+
+static void test_two_steps_wherever_eps_stands(void **state) {
+    (void)state;
+    static const struct {
+        gdn_l2norm_form form;
+        double eps, out[4];
+    } ROWS[] = {
+        {GDN_L2NORM_INSIDE,
+         1e-6,
+         {0.45470976478427055, -0.08678287613157823, 0.03025055771527929,
+          -0.2968526427921613}},
+        {GDN_L2NORM_OUTSIDE,
+         1e-6,
+         {0.45470954417609155, -0.08678248010572073, 0.0302505561144841,
+          -0.2968523070698357}},
+        {GDN_L2NORM_INSIDE,
+         0,
+         {0.4547098138424882, -0.08678298742666068, 0.030250561324484476,
+          -0.2968527840167815}},
+        {GDN_L2NORM_MAX,
+         1e-6, /* keys of ordinary size: no eps at all */
+         {0.4547098138424882, -0.08678298742666068, 0.030250561324484476,
+          -0.2968527840167815}},
+    };
+    for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
+        op_bench b;
+        shadow_bench s;
+        begin_two_steps(&b, ROWS[i].form, ROWS[i].eps);
+        shadow_begin(&s, &b);
+        expect_all(&s, &b, "out", ROWS[i].out, 4);
+        shadow_end(&s, &b);
+    }
+}
+
+/* contract aiter_fla_flashinfer_ggml section 0, its gate as the decay: every step is exact
+ * in binary. The contract's state is [K][V]. */
+static void test_a_given_decay_is_exact(void **state) {
+    (void)state;
+    op_bench b;
+    shadow_bench s;
+    op_begin(&b, GDN_OP_GATED_DELTA_RULE);
+    b.conventions.gate_input = GDN_GATE_DECAY;
+    b.conventions.state_order = GDN_STATE_KV;
+    /* The op's scale is 1/sqrt(2), which q undoes but for a rounding. */
+    const double q = sqrt(2.0);
+    op_set(op_add(&b, "q", GDN_FP64, 1, 1, 2, 0), (double[]){q, q}, 2);
+    op_set(op_add(&b, "k", GDN_FP64, 1, 1, 2, 0), (double[]){1, 0}, 2);
+    op_set(op_add(&b, "v", GDN_FP64, 1, 1, 2, 0), (double[]){5, 6}, 2);
+    op_set(op_add(&b, "g", GDN_FP32, 1, 1, 0, 0), (double[]){0.5}, 1);
+    op_set(op_add(&b, "beta", GDN_FP32, 1, 1, 0, 0), (double[]){0.5}, 1);
+    op_set(op_add(&b, "ssm_state", GDN_FP32, 1, 1, 2, 2), (double[]){1, 2, 3, 4}, 4);
+    op_set_ints(op_add(&b, "query_start_loc", GDN_I32, 2, 0, 0, 0), (int[]){0, 1}, 2);
+    op_set_ints(op_add(&b, "state_indices", GDN_I32, 1, 0, 0, 0), (int[]){0}, 1);
+    op_add(&b, "out", GDN_FP64, 1, 1, 2, 0);
+    op_scalar(&b, "use_qk_l2norm", 0);
+    shadow_begin(&s, &b);
+    static const double STATE[] = {2.75, 3.5, 1.5, 2};
+    for (int i = 0; i < 4; i++) {
+        shadow_expect(&s, &b, "ssm_state", i, STATE[i], 0.0);
+    }
+    expect_all(&s, &b, "out", (double[]){4.25, 5.5}, 2);
     shadow_end(&s, &b);
 }
 
@@ -263,6 +350,8 @@ int main(void) {
         cmocka_unit_test(test_conv_with_silu),
         cmocka_unit_test(test_verify_window),
         cmocka_unit_test(test_two_steps_of_the_recurrence),
+        cmocka_unit_test(test_two_steps_wherever_eps_stands),
+        cmocka_unit_test(test_a_given_decay_is_exact),
         cmocka_unit_test(test_interleaved_columns),
         cmocka_unit_test(test_separate_columns),
         cmocka_unit_test(test_gate_columns),
