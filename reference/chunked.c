@@ -56,6 +56,19 @@ static int64_t state_offset(const gdn_tensor *state, const gdn_call *call, int64
     return gdn_tensor_offset(state, index);
 }
 
+static double inverse_norm(const rule *p, double sum) {
+    const double eps = p->call->conventions->l2norm_eps;
+    switch (p->call->conventions->l2norm_form) {
+    case GDN_L2NORM_OUTSIDE:
+        return 1.0 / (eps + sqrt(sum));
+    case GDN_L2NORM_MAX:
+        return sum > eps * eps ? 1.0 / sqrt(sum) : 1.0 / eps;
+    case GDN_L2NORM_INSIDE:
+        break;
+    }
+    return 1.0 / sqrt(sum + eps);
+}
+
 /* Normalised keys and queries of `count` tokens from row `first`. */
 static void load_keys(rule *p, int64_t first, int64_t count, int64_t head) {
     const bool l2norm = gdn_call_scalar(p->call, "use_qk_l2norm", 1) != 0;
@@ -66,9 +79,8 @@ static void load_keys(rule *p, int64_t first, int64_t count, int64_t head) {
             k[d] = at3(p->k, first + i, head, d);
             q[d] = at3(p->q, first + i, head, d);
         }
-        const double eps = p->call->conventions->l2norm_eps;
-        const double nk = l2norm ? 1.0 / sqrt(dot(k, k, p->k_dim) + eps) : 1.0;
-        const double nq = l2norm ? 1.0 / sqrt(dot(q, q, p->k_dim) + eps) : 1.0;
+        const double nk = l2norm ? inverse_norm(p, dot(k, k, p->k_dim)) : 1.0;
+        const double nq = l2norm ? inverse_norm(p, dot(q, q, p->k_dim)) : 1.0;
         for (int64_t d = 0; d < p->k_dim; d++) {
             k[d] *= nk;
             q[d] *= nq / sqrt((double)p->k_dim);
@@ -82,7 +94,8 @@ static void load_decays(rule *p, int64_t first, int64_t count, int64_t head) {
         double sum = 0.0;
         p->decay[i][i + 1] = 1.0;
         for (int64_t j = i - 1; j >= -1; j--) {
-            sum += at2(p->g, first + j + 1, head);
+            const double g = at2(p->g, first + j + 1, head);
+            sum += p->call->conventions->gate_input == GDN_GATE_LOG ? g : log(g);
             p->decay[i][j + 1] = exp(sum);
         }
     }
@@ -197,13 +210,22 @@ static gdn_output *wanted(const gdn_call *call, gdn_output *outputs, const char 
     return NULL;
 }
 
+/* The chunk form is an opinion on exact arithmetic: it rounds nothing between storage, and
+ * takes gates and states as they are given. */
+static bool is_written_for(const gdn_call *call) {
+    const gdn_conventions *c = call->conventions;
+    return call->op == GDN_OP_GATED_DELTA_RULE && c->head_map == GDN_HEADS_GROUPED &&
+           c->spec_state == GDN_SPEC_SLOTS && c->beta_input == GDN_BETA_VALUE &&
+           c->chunk_qk == GDN_CHUNK_QK_NONE && c->state_carry == GDN_CARRY_CALL &&
+           c->pad_sequences == GDN_PAD_REFUSED && gdn_call_tensor(call, "g");
+}
+
 gdn_status gdn_reference_run_chunked(const gdn_call *call, gdn_output *outputs,
                                      gdn_error *err) {
-    if (call->op != GDN_OP_GATED_DELTA_RULE ||
-        call->conventions->head_map != GDN_HEADS_GROUPED) {
-        return gdn_error_set(
-            err, GDN_ERR_UNSUPPORTED,
-            "the chunk form is written for gated_delta_rule, grouped heads");
+    if (!is_written_for(call)) {
+        return gdn_error_set(err, GDN_ERR_UNSUPPORTED,
+                             "the chunk form is written for gated_delta_rule with grouped "
+                             "heads, given gates and nothing rounded on the way");
     }
     GDN_TRY(gdnp_environment_check(err));
     GDN_TRY(gdn_call_check(call, err));
