@@ -56,7 +56,13 @@ bound_recipe bound_recipe_draw(uint64_t seed, bool attention) {
         .logit = ONE_OF(&d, 0, 0, -12, -60, 12, 120),
         .A_log = ONE_OF(&d, 0, 0, -8, 3),
         .a = ONE_OF(&d, 0, 0, -14, 10, 22),
+        .form = (gdn_l2norm_form)below(&d, 3),
+        .eps = ONE_OF(&d, 1e-6, 1e-6, 1e-3, 1e-12),
     };
+    if (attention && below(&d, 2)) {
+        r.beta_storage = GDN_BETA_ACTIVATION;
+        r.beta_tail = (gdn_beta_tail)below(&d, 2);
+    }
     if (r.carry == GDN_CARRY_CHUNK && below(&d, 4) == 0) {
         r.length += 64; /* a store within the sequence */
     }
@@ -227,6 +233,10 @@ void bound_case_begin(bound_case *c, const bound_recipe *r, uint64_t seed) {
         begin_delta(&c->bench, &d, r);
     }
     c->bench.conventions.state_carry = r->carry;
+    c->bench.conventions.l2norm_form = r->form;
+    c->bench.conventions.l2norm_eps = r->eps;
+    c->bench.conventions.beta_storage = r->attention ? r->beta_storage : GDN_BETA_FP32;
+    c->bench.conventions.beta_tail = r->attention ? r->beta_tail : GDN_TAIL_AS_OTHERS;
     op_normal(op_tensor(&c->bench, "ssm_state"), seed, 5, r->state);
     op_want(&c->bench, "ssm_state", GDN_FP64, true);
     op_run(&c->bench);

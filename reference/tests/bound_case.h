@@ -39,6 +39,10 @@ typedef struct bound_recipe {
     double value, state; /* sizes */
     bool equal_values;
     double rate, logit, A_log, a;
+    gdn_l2norm_form form;
+    double eps;
+    gdn_beta_storage beta_storage; /* of attention: rounded between the stages, */
+    gdn_beta_tail beta_tail;       /* thrice or once */
 } bound_recipe;
 
 bound_recipe bound_recipe_draw(uint64_t seed, bool attention);

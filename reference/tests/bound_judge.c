@@ -69,7 +69,14 @@ static void read_attention(const bound_case *c, const kernel_style *style, int64
     convolve(c, style, c->k_dim, c->k_dim, h->k);
     convolve(c, style, 2 * c->k_dim + head * c->v_dim, c->v_dim, h->v);
     for (int64_t t = 0; t < c->length; t++) {
-        h->beta[t] = kernel_sigmoid(style, at(ba, t * 2 * c->heads + head));
+        const gdn_conventions *conventions = &c->bench.conventions;
+        const float b = at(ba, t * 2 * c->heads + head);
+        h->beta[t] = kernel_sigmoid(style, b);
+        if (conventions->beta_tail == GDN_TAIL_THRICE) {
+            h->beta[t] = kernel_sigmoid_thrice(style, ba->dtype, b);
+        } else if (conventions->beta_storage == GDN_BETA_ACTIVATION) {
+            h->beta[t] = (float)gdn_round_to((double)h->beta[t], ba->dtype);
+        }
         h->g[t] =
             kernel_gate(style, at(find(c, "A_log"), head), at(find(c, "dt_bias"), head),
                         at(ba, t * 2 * c->heads + c->heads + head));
@@ -120,6 +127,7 @@ bound_shares bound_case_judge(const bound_case *c, const kernel_style *style) {
     h.state = h.beta + c->length;
     h.l2norm = gdn_call_scalar(&c->bench.call, "use_qk_l2norm", 1) != 0;
     h.eps = c->bench.conventions.l2norm_eps;
+    h.form = c->bench.conventions.l2norm_form;
     h.carry = c->bench.conventions.state_carry;
     h.state_dtype = find(c, "ssm_state")->dtype;
     bound_shares largest = {0};

@@ -149,6 +149,15 @@ float kernel_sigmoid(const kernel_style *s, float x) {
     return flushed(s, 1.0F / add(s, 1.0F, power(s, -x)));
 }
 
+static float stored(float x, gdn_dtype storage) {
+    return (float)gdn_round_to((double)x, storage);
+}
+
+float kernel_sigmoid_thrice(const kernel_style *s, gdn_dtype storage, float x) {
+    const float e = stored(power(s, -x), storage);
+    return stored(1.0F / stored(add(s, 1.0F, e), storage), storage);
+}
+
 float kernel_silu(const kernel_style *s, float x) {
     return s->two_sided_sigmoid ? mul(s, x, kernel_sigmoid(s, x))
                                 : flushed(s, x / add(s, 1.0F, power(s, -x)));
@@ -194,7 +203,18 @@ static float norm_factor(const kernel_style *s, const kernel_head *h, float *x) 
     if (!h->l2norm) {
         return 1.0F;
     }
-    const float sum = add(s, dot(s, x, x, h->k_dim), (float)h->eps);
+    const float squares = dot(s, x, x, h->k_dim), eps = (float)h->eps;
+    if (h->form == GDN_L2NORM_OUTSIDE || (h->form == GDN_L2NORM_MAX && s->divide_by_root)) {
+        const float root = sqrtf(squares);
+        const float norm = h->form == GDN_L2NORM_MAX ? fmaxf(root, eps) : add(s, root, eps);
+        for (int64_t i = 0; i < h->k_dim && s->divide_by_root; i++) {
+            x[i] = flushed(s, x[i] / norm);
+        }
+        return s->divide_by_root ? 1.0F : granted(s, 1.0 / (double)norm);
+    }
+    /* "max" as ggml has it: the reciprocal root of max(sum, eps^2). */
+    const float sum =
+        h->form == GDN_L2NORM_MAX ? fmaxf(squares, eps * eps) : add(s, squares, eps);
     if (s->divide_by_root) {
         for (int64_t i = 0; i < h->k_dim; i++) {
             x[i] = flushed(s, x[i] / sqrtf(sum));

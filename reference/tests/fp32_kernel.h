@@ -56,6 +56,7 @@ typedef struct kernel_head {
     float *g, *beta;
     float *state; /* [v_dim][k_dim], start and end */
     bool l2norm;
+    gdn_l2norm_form form;
     double eps;
     gdn_state_carry carry;
     gdn_dtype state_dtype;
@@ -65,6 +66,8 @@ typedef struct kernel_head {
 void kernel_run(const kernel_style *style, kernel_head *head);
 
 float kernel_sigmoid(const kernel_style *style, float x);
+/* The same with each of its three steps rounded to storage. */
+float kernel_sigmoid_thrice(const kernel_style *style, gdn_dtype storage, float x);
 float kernel_silu(const kernel_style *style, float x);
 float kernel_gate(const kernel_style *style, float A_log, float dt_bias, float a);
 

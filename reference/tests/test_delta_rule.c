@@ -34,13 +34,26 @@ static double largest_share(op_bench *b, const char *name, const double *other) 
     return largest;
 }
 
+/* The forms of the norm by turns, and the gate as its decay. */
+static void vary(op_bench *b, uint64_t seed) {
+    b->conventions.l2norm_form = (gdn_l2norm_form)(seed % 3);
+    if (seed % 2 == 0) {
+        const gdn_tensor *g = op_tensor(b, "g");
+        b->conventions.gate_input = GDN_GATE_DECAY;
+        for (int64_t i = 0; i < gdn_tensor_count(g); i++) {
+            gdn_store(g->data, g->dtype, i, exp(gdn_load(g->data, g->dtype, i)));
+        }
+    }
+}
+
 static void compare_with_chunks(const delta_shape *shape, const int *lengths, int n,
                                 uint64_t seed) {
-    op_bench b;
+    op_bench b, c;
     op_delta(&b, shape, lengths, n, seed);
-    op_run(&b);
-    op_bench c;
     op_delta(&c, shape, lengths, n, seed);
+    vary(&b, seed);
+    vary(&c, seed);
+    op_run(&b);
     gdn_error err = {0};
     assert_int_equal(gdn_reference_run_chunked(&c.call, c.outputs, &err), GDN_OK);
     const char *const names[] = {"out", "ssm_state"};
