@@ -62,6 +62,9 @@ gdn_output *op_output(op_bench *b, const char *name) {
 void op_want(op_bench *b, const char *name, gdn_dtype dtype, bool limits) {
     const gdn_tensor *tensor = op_tensor(b, name);
     gdn_output *output = op_output(b, name);
+    free(output->value.data); /* of an earlier wish */
+    free(output->limit);
+    free(output->written);
     const size_t count = (size_t)gdn_tensor_count(tensor) + 1;
     output->value = gdn_tensor_dense(name, calloc(count, gdn_dtype_size(dtype)), dtype,
                                      tensor->rank, tensor->shape);
