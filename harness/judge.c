@@ -25,6 +25,9 @@
  * the number of threads. */
 #define BLOCKS 64
 
+/* Elements from which a team of threads is worth its start. */
+#define WORTH_THREADS (1 << 16)
+
 /* Upstream's policy for every tensor (contract vllm_xpu 4.4). */
 #define UPSTREAM_TOLERANCE 5e-2
 
@@ -278,7 +281,7 @@ static gdn_status judge_tensor(const gdn_expected *e, gdn_tensor_result *result,
         return gdn_error_set(err, GDN_ERR_OOM, "no memory to compare %s", t->name);
     }
     partial parts[BLOCKS];
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (e->n_rows * e->row_count > WORTH_THREADS)
     for (int64_t block = 0; block < most; block++) {
         const comparison c = {
             .expected = e, .tensor = t, .row = scratch + block * e->row_count};

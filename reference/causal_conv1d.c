@@ -281,7 +281,7 @@ gdn_status gdn_reference_causal_conv1d(const gdn_call *call, gdn_output *outputs
                         gdnp_output(call, outputs, "conv_state"), NULL);
         mark_windows(&batch, gdnp_output(call, outputs, "intermediate_conv_window"));
         const int64_t blocks = (channels + CHANNEL_BLOCK - 1) / CHANNEL_BLOCK;
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (gdnp_is_large(call))
         for (int64_t i = 0; i < batch.count * blocks; i++) {
             const int64_t first = i % blocks * CHANNEL_BLOCK;
             const int64_t left = channels - first;

@@ -227,7 +227,7 @@ gdn_status gdn_reference_run_chunked(const gdn_call *call, gdn_output *outputs,
                              "the chunk form is written for gated_delta_rule with grouped "
                              "heads, given gates and nothing rounded on the way");
     }
-    GDN_TRY(gdnp_environment_check(err));
+    GDN_TRY(gdnp_environment_check(false, err));
     GDN_TRY(gdn_call_check(call, err));
     rule *p = calloc(1, sizeof *p);
     if (!p) {

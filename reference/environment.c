@@ -26,12 +26,12 @@ static unsigned find_flaws(void) {
     return flaws;
 }
 
-gdn_status gdnp_environment_check(gdn_error *err) {
+gdn_status gdnp_environment_check(bool threads, gdn_error *err) {
     /* Modes belong to a thread, and a pool's thread keeps those of the moment when it was
      * started: each one answers for itself, and the caller first, lest a pool is started in
      * the modes that he is about to put right. */
     unsigned flaws = find_flaws();
-    if (flaws == 0) {
+    if (flaws == 0 && threads) {
 #pragma omp parallel reduction(| : flaws)
         flaws |= find_flaws();
     }

@@ -186,7 +186,7 @@ gdn_status gdn_reference_delta_rule(const gdn_call *call, gdn_output *outputs,
     gdn_status status = add_sequences(&batch, call, err);
     if (status == GDN_OK) {
         mark(&p, &batch);
-#pragma omp parallel
+#pragma omp parallel if (gdnp_is_large(call))
         {
             gdnp_workspace w = {0};
 #pragma omp for schedule(dynamic) nowait

@@ -155,7 +155,7 @@ gdn_status gdn_reference_gating(const gdn_call *call, gdn_output *outputs, gdn_e
     const int64_t heads = a->shape[1];
     const double tiny = gdnp_arithmetic_of(call->conventions).tiny;
     const gdn_dtype beta_type = gdn_call_tensor(call, "beta")->dtype;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (gdnp_is_large(call))
     for (int64_t i = 0; i < rows * heads; i++) {
         const int64_t row = i / heads;
         const int64_t h = i % heads;

@@ -256,7 +256,7 @@ gdn_status gdn_reference_attention(const gdn_call *call, gdn_output *outputs,
     gdn_status status = add_groups(&a, err);
     if (status == GDN_OK) {
         mark(&a);
-#pragma omp parallel
+#pragma omp parallel if (gdnp_is_large(call))
         {
             gdnp_workspace w = {0};
 #pragma omp for schedule(dynamic) nowait

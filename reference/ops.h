@@ -21,6 +21,12 @@ gdn_status gdn_reference_metadata(const gdn_call *call, gdn_output *outputs,
 gdn_status gdn_reference_conv_weight_pack(const gdn_call *call, gdn_output *outputs,
                                           gdn_error *err);
 
+/* Whether a call is worth a team of threads. A small one is done before they have met, and on
+ * a busy machine much before; results do not depend on it. */
+static inline bool gdnp_is_large(const gdn_call *call) {
+    return call->arena_bytes == 0 || call->arena_bytes >= (size_t)1 << 19;
+}
+
 /* The output of that name if somebody wants it, else NULL. */
 gdn_output *gdnp_output(const gdn_call *call, gdn_output *outputs, const char *name);
 

@@ -36,7 +36,7 @@ gdn_status gdn_reference_run(const gdn_call *call, gdn_output *outputs, gdn_erro
         [GDN_OP_CONV_WEIGHT_PACK] = gdn_reference_conv_weight_pack,
     };
     const gdnp_delta_kernel *kernel;
-    GDN_TRY(gdnp_environment_check(err));
+    GDN_TRY(gdnp_environment_check(gdnp_is_large(call), err));
     GDN_TRY(gdnp_delta_kernel_choose(&kernel, err)); /* no op may ignore a wrong name */
     GDN_TRY(gdn_call_check(call, err));
     GDN_TRY(RUN[call->op](call, outputs, err));

@@ -6,6 +6,7 @@
 #include "problem_tensors.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,8 +18,18 @@ typedef struct filler {
     gdn_problem *problem;
     const gdn_case *test;
     const gdn_plan *plan;
-    double *run; /* scratch for one run of values */
+    double *runs; /* scratch for one run of values, one a thread */
+    size_t run_size;
 } filler;
+
+/* Whether the values are worth a team of threads. */
+static bool is_large(const filler *f) {
+    return f->problem->arena.bytes >= (size_t)1 << 19;
+}
+
+static double *run_of(const filler *f) {
+    return f->runs + (size_t)omp_get_thread_num() * f->run_size;
+}
 
 static gdn_tensor *tensor_of(const filler *f, const char *name) {
     return gdn_arena_tensor(&f->problem->arena, name);
@@ -40,8 +51,8 @@ static void set_int(gdn_tensor *tensor, int64_t index, int64_t value) {
 /* Values of one field into `count` adjacent elements. */
 static void put(const filler *f, gdn_tensor *tensor, int64_t at, gdn_field field,
                 int64_t item, int64_t head, int64_t heads, int64_t count) {
-    gdn_fill_values(f->test, field, item, head, heads, count, f->run);
-    gdn_store_run(tensor->data, tensor->dtype, at, 1, f->run, count);
+    gdn_fill_values(f->test, field, item, head, heads, count, run_of(f));
+    gdn_store_run(tensor->data, tensor->dtype, at, 1, run_of(f), count);
 }
 
 /* Element of the weight that holds tap j of channel c. */
@@ -64,9 +75,9 @@ static void fill_parameters(const filler *f, gdn_conv_weight order, const char *
     gdn_tensor *w = tensor_of(f, weight);
     gdn_tensor *b = tensor_of(f, bias);
     for (int64_t c = 0; c < channels; c++) {
-        gdn_fill_values(f->test, GDN_FIELD_CONV_WEIGHT, c, 0, 1, taps, f->run);
+        gdn_fill_values(f->test, GDN_FIELD_CONV_WEIGHT, c, 0, 1, taps, run_of(f));
         for (int64_t j = 0; j < taps; j++) {
-            gdn_store(w->data, w->dtype, weight_at(order, w, c, j), f->run[j]);
+            gdn_store(w->data, w->dtype, weight_at(order, w, c, j), run_of(f)[j]);
         }
     }
     if (b) {
@@ -100,13 +111,14 @@ static void fill_ssm_state(const filler *f) {
         const int64_t slot =
             buffer ? f->plan->sequence_places[(int64_t)i - f->plan->non_spec] + column
                    : f->plan->sequence_slots[(int64_t)i * f->plan->columns + column];
+#pragma omp parallel for schedule(static) if (is_large(f))
         for (int64_t row = 0; row < rows; row++) {
             gdn_fill_values(test, GDN_FIELD_STATE, (int64_t)i, row, rows, test->head_k_dim,
-                            f->run);
+                            run_of(f));
             const int64_t at = slot * state->stride[0] +
                                row / test->head_v_dim * state->stride[1] +
                                row % test->head_v_dim * v_stride;
-            gdn_store_run(state->data, state->dtype, at, k_stride, f->run,
+            gdn_store_run(state->data, state->dtype, at, k_stride, run_of(f),
                           test->head_k_dim);
         }
     }
@@ -149,10 +161,10 @@ static void fill_conv_state(const filler *f) {
         for (int64_t w = -older; w < history; w++) {
             gdn_fill_values(test, w < 0 ? GDN_FIELD_CONV_OLDER : GDN_FIELD_CONV_HISTORY,
                             (int64_t)i, w < 0 ? older + w : w, w < 0 ? older : history,
-                            f->plan->channels, f->run);
+                            f->plan->channels, run_of(f));
             gdn_store_run(state->data, state->dtype,
                           slot * state->stride[0] + (row + w) * state->stride[sd ? 1 : 2],
-                          state->stride[sd ? 2 : 1], f->run, f->plan->channels);
+                          state->stride[sd ? 2 : 1], run_of(f), f->plan->channels);
         }
     }
 }
@@ -219,6 +231,7 @@ static void fill_conv(const filler *f) {
     const gdn_case *test = f->test;
     const int64_t k_dim = test->head_k_dim;
     const int64_t heads = f->plan->key_heads;
+#pragma omp parallel for schedule(static) if (is_large(f))
     for (int64_t t = 0; t < f->plan->tokens; t++) {
         const int64_t at = t * x->stride[0];
         for (int64_t h = 0; h < heads; h++) {
@@ -239,6 +252,7 @@ static void fill_conv(const filler *f) {
 static void fill_gating(const filler *f) {
     gdn_tensor *a = tensor_of(f, "a");
     gdn_tensor *b = tensor_of(f, "b");
+#pragma omp parallel for schedule(static) if (is_large(f))
     for (int64_t t = 0; t < f->plan->tokens; t++) {
         put(f, a, t * a->stride[0], GDN_FIELD_A, t, 0, 1, f->plan->value_heads);
         put(f, b, t * b->stride[0], GDN_FIELD_B, t, 0, 1, f->plan->value_heads);
@@ -250,7 +264,8 @@ static void fill_gating(const filler *f) {
  * decay, beta or its logits. */
 static void put_gates(const filler *f, int64_t token, gdn_tensor *g, gdn_tensor *beta) {
     const int64_t heads = f->plan->value_heads;
-    double *a = f->run, *A_log = a + heads, *dt_bias = A_log + heads, *b = dt_bias + heads;
+    double *a = run_of(f), *A_log = a + heads, *dt_bias = A_log + heads,
+           *b = dt_bias + heads;
     gdn_fill_values(f->test, GDN_FIELD_A, token, 0, 1, heads, a);
     gdn_fill_values(f->test, GDN_FIELD_A_LOG, 0, 0, 1, heads, A_log);
     gdn_fill_values(f->test, GDN_FIELD_DT_BIAS, 0, 0, 1, heads, dt_bias);
@@ -274,6 +289,7 @@ static void fill_delta(const filler *f) {
     gdn_tensor *q = tensor_of(f, "q");
     gdn_tensor *k = tensor_of(f, "k");
     gdn_tensor *v = tensor_of(f, "v");
+#pragma omp parallel for schedule(static) if (is_large(f))
     for (int64_t t = 0; t < f->plan->tokens; t++) {
         for (int64_t h = 0; h < f->plan->key_heads; h++) {
             put(f, q, t * q->stride[0] + h * q->stride[1], GDN_FIELD_Q, t, h,
@@ -317,7 +333,7 @@ static void put_projections(const filler *f, int64_t token, gdn_tensor *qkvz,
         put(f, qkvz, row + v, GDN_FIELD_V, token, hv, HV, V);
         put(f, qkvz, row + v + (separate ? HV : r) * V, GDN_FIELD_Z, token, hv, HV, V);
     }
-    double *b = f->run, *a = b + HV;
+    double *b = run_of(f), *a = b + HV;
     gdn_fill_values(test, GDN_FIELD_B, token, 0, 1, HV, b);
     gdn_fill_values(test, GDN_FIELD_A, token, 0, 1, HV, a);
     const int64_t ba_row = p->token_rows[token] * ba->stride[0];
@@ -332,6 +348,7 @@ static void fill_attention(const filler *f) {
     const gdn_plan *p = f->plan;
     gdn_tensor *qkvz = tensor_of(f, "projected_states_qkvz");
     gdn_tensor *ba = tensor_of(f, "projected_states_ba");
+#pragma omp parallel for schedule(static) if (is_large(f))
     for (int64_t t = 0; t < p->tokens; t++) {
         put_projections(f, t, qkvz, ba);
     }
@@ -393,8 +410,9 @@ static size_t scratch_size(const gdn_case *test, const gdn_plan *plan) {
 gdn_status gdn_fill_problem(gdn_problem *problem, const gdn_plan *plan, gdn_error *err) {
     const gdn_case *test = problem->test;
     filler f = {.problem = problem, .test = test, .plan = plan};
-    f.run = malloc(scratch_size(test, plan) * sizeof *f.run);
-    if (!f.run) {
+    f.run_size = scratch_size(test, plan);
+    f.runs = malloc((size_t)omp_get_max_threads() * f.run_size * sizeof *f.runs);
+    if (!f.runs) {
         return gdn_error_set(err, GDN_ERR_OOM, "no memory to fill %s", test->id);
     }
     switch (test->op) {
@@ -419,6 +437,6 @@ gdn_status gdn_fill_problem(gdn_problem *problem, const gdn_plan *plan, gdn_erro
     case GDN_OP_COUNT:
         break;
     }
-    free(f.run);
+    free(f.runs);
     return GDN_OK;
 }
