@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define RESULTS "core_attn_out out ssm_state"
+#define RESULTS "core_attn_out out ssm_state intermediate_state"
 
 #define ROW(n, f, v, t, s, e, ...)                                                         \
     {                                                                                      \
@@ -28,7 +28,7 @@ static const gdn_deviation DEVIATIONS[] = {
         "contract vllm_xpu 3.1", ),
     ROW("conv_window_other", "conv_window", NULL, RESULTS " conv_state elsewhere",
         "draft snapshots where a sliding line is due, or the reverse",
-        "vllm-xpu-kernels#544", ),
+        "vllm-xpu-kernels#544", .idle_field = "spec_state", .idle_values = "buffer"),
     ROW("decay_after_read", "decay_order", "after_read", RESULTS,
         "the delta is computed against the undecayed state",
         "contract vllm_xpu 4.4: survives upstream's 5e-2 on outputs", ),
@@ -38,7 +38,8 @@ static const gdn_deviation DEVIATIONS[] = {
     ROW("output_before_update", "output_state", "decayed", "core_attn_out out",
         "the output misses the current token",
         "contract aiter_fla_flashinfer_ggml section 0", ),
-    ROW("history_ignored", "history", "ignored", RESULTS " conv_state",
+    ROW("history_ignored", "history", "ignored",
+        RESULTS " conv_state intermediate_conv_window",
         "every sequence starts from zero, conv history included",
         "contract vllm_xpu 4.1: upstream's decodes never load a state", ),
     ROW("beta_omitted", "delta_beta", "omitted", RESULTS,
@@ -97,7 +98,8 @@ static const gdn_deviation DEVIATIONS[] = {
         "rows and channels of a conv slot change places",
         "contract sglang_npu 0.3; contract vllm_cpu_and_metadata section 5: "
         "permuted channels", ),
-    ROW("conv_anchor_other", "conv_anchor", NULL, RESULTS " conv_state",
+    ROW("conv_anchor_other", "conv_anchor", NULL,
+        RESULTS " conv_state intermediate_conv_window",
         "the first rows of a wide conv line are taken for the last ones, or the "
         "reverse",
         "contract sglang_npu 1.5, 2.4; contract aiter_fla_flashinfer_ggml section 5", ),

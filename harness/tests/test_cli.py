@@ -156,20 +156,15 @@ class Devices(Case):
     def test_each_deviation_fails_only_what_it_touches(self):
         """The table says which tensors a deviation may change; the others stay right."""
         listing, _ = self.expect(0, "list", "deviations")
-        touches, idle = {}, set()
+        touches = {}
         for line in listing.splitlines():
             if not line.startswith(" "):
                 name = line.split()[0]
             elif "touches:" in line:
                 touches[name] = set(line.split("touches:")[1].split())
-            elif "idle where" in line:
-                idle.add(name)
         self.assertGreaterEqual(len(touches), 6)
         for name, allowed in touches.items():
             with self.subTest(deviation=name):
-                if name in idle:  # the smoke suite's profiles have no place for it
-                    self.report(0, "--device", f"sim:deviation={name}", "--suite", "smoke")
-                    continue
                 report = self.report(1, "--device", f"sim:deviation={name}", "--suite", "smoke")
                 self.assertGreaterEqual(report["verdicts"]["fail"], 2)
                 for case in report["cases"]:
