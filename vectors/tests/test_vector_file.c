@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <omp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -442,5 +443,6 @@ int main(void) {
         IN_NEW_DIR(test_manifest_compare),
         IN_NEW_DIR(test_sha256),
     };
+    omp_set_num_threads(1); /* a forked writer would wait for its parent's threads */
     return cmocka_run_group_tests(tests, fixture_create, fixture_destroy);
 }
