@@ -23,7 +23,7 @@ static double output_error(const gdn_conventions *conventions, gdnp_arithmetic a
     /* |silu'| < 1.0999 everywhere; the sigmoid errs relatively, the product once more. */
     double error =
         1.1 * sum_error + fabs(y) * (gdnp_sigmoid_error(conventions, u) + arithmetic.unit);
-    if (u < -87.0 && conventions->numeric_class == GDN_CLASS_FP32) {
+    if (u < -87.0 && conventions->numeric_class != GDN_CLASS_FP64) {
         error += fabs(y); /* exp(-u) is beyond fp32 from 88.7 on: -0 is a correct answer */
     }
     return error + arithmetic.tiny;

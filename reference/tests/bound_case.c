@@ -237,6 +237,7 @@ void bound_case_begin(bound_case *c, const bound_recipe *r, uint64_t seed) {
     c->bench.conventions.l2norm_eps = r->eps;
     c->bench.conventions.beta_storage = r->attention ? r->beta_storage : GDN_BETA_FP32;
     c->bench.conventions.beta_tail = r->attention ? r->beta_tail : GDN_TAIL_AS_OTHERS;
+    c->bench.conventions.numeric_class = r->numeric_class;
     op_normal(op_tensor(&c->bench, "ssm_state"), seed, 5, r->state);
     op_want(&c->bench, "ssm_state", GDN_FP64, true);
     op_run(&c->bench);

@@ -3,6 +3,8 @@
 
 #include "fp32_kernel.h"
 
+#include "mma_kernel.h"
+
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -357,7 +359,9 @@ void kernel_run(const kernel_style *style, kernel_head *head) {
         for (int64_t t = first; t < first + n; t++) {
             f = normalise(style, head, t);
         }
-        if (chunked) {
+        if (chunked && style->mma != MMA_NONE) {
+            mma_chunk(style, head, first, n);
+        } else if (chunked) {
             triangles d;
             find_triangles(style, head, first, n, &d);
             for (int64_t row = 0; row < head->v_dim; row++) {
