@@ -169,7 +169,9 @@ advance_input(const gdnp_delta_block *b, const gdnp_token *t, int j, lane d_abs,
     const lane update = lane_mul(lane_set(t->k_input), d_abs);
     const lane value = lane_mul(lane_set(t->k_norm * t->beta), v_error);
     const lane key = lane_add(read, update);
+    const lane beta = lane_mul(lane_set(t->k_norm * t->beta_input), d_abs);
     lane variance = lane_mul(lane_set(carried * carried), lane_load(row));
+    variance = lane_fma(beta, beta, variance);
     variance = lane_fma(key, key, lane_fma(value, value, variance));
     lane_store(row, variance);
     const lane query = lane_mul(lane_set(t->q_input), new_norm);

@@ -11,15 +11,15 @@
 #include "gdn/conventions.h"
 
 /* Per token, shared by all lanes. Errors are those of a correct backend's operands:
- * relative for decay and beta, 2-norms for k and q, of which `k_input` and `q_input` came
- * with the raw rows. Floors are what a sum with k or q may lose to subnormals that become
+ * relative for decay and beta, 2-norms for k and q; `beta_input`, `k_input` and `q_input`
+ * are the parts that came in or were rounded to storage, a few large steps. Floors are what a sum with k or q may lose to subnormals that become
  * zeros. `g` is the log decay. */
 typedef struct gdnp_token {
     double g, decay, beta;
     double decay_error, beta_error;
     double k_norm, q_norm;
     double k_error, q_error;
-    double k_input, q_input;
+    double beta_input, k_input, q_input;
     double k_floor, q_floor;
 } gdnp_token;
 

@@ -14,7 +14,7 @@ bool gdnp_floor_chunk_create(gdnp_floor_chunk *c) {
     const int64_t state = c->k_dim * c->v_dim;
     const int64_t work = 3 * keys + values + state + 3 * CHUNK * CHUNK;
     float *memory =
-        calloc((size_t)(state + 2 * keys + 2 * values + 2 * CHUNK + work), sizeof *memory);
+        calloc((size_t)(state + 2 * keys + 2 * values + 3 * CHUNK + work), sizeof *memory);
     if (!memory) {
         return false;
     }
@@ -24,7 +24,8 @@ bool gdnp_floor_chunk_create(gdnp_floor_chunk *c) {
     c->v = c->q + keys;
     c->o = c->v + values;
     c->g = c->o + values;
-    c->beta = c->g + CHUNK;
+    c->decay = c->g + CHUNK;
+    c->beta = c->decay + CHUNK;
     c->work = c->beta + CHUNK;
     return true;
 }
@@ -108,7 +109,7 @@ static float dot(const float *x, const float *y, int64_t count) {
 
 void gdnp_floor_step(gdnp_floor_chunk *c) {
     const int64_t n = c->v_dim;
-    const float decay = gdnp_floor_exp(c->g[0]);
+    const float decay = c->decay[0];
     float *d = c->work;
     memset(d, 0, (size_t)n * sizeof *d);
     for (int64_t i = 0; i < c->k_dim; i++) {

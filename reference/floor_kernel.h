@@ -13,10 +13,10 @@
 typedef struct gdnp_floor_chunk {
     int64_t length, k_dim, v_dim;
     gdn_numeric_class operands;
-    float *state;    /* [k_dim][v_dim], in and out */
-    float *k, *q;    /* [length][k_dim]; q is scaled */
-    float *v, *o;    /* [length][v_dim] */
-    float *g, *beta; /* [length], g the log decays */
+    float *state;            /* [k_dim][v_dim], in and out */
+    float *k, *q;            /* [length][k_dim]; q is scaled */
+    float *v, *o;            /* [length][v_dim] */
+    float *g, *decay, *beta; /* [length], g the log decays */
     float *work;
 } gdnp_floor_chunk;
 

@@ -116,6 +116,7 @@ void gdnp_gate_set_beta(gdnp_gate *gate, const gdn_conventions *conventions,
     gate->beta_error = gate->beta == 0.0
                            ? 0.0
                            : fmax(r.high - gate->beta, gate->beta - r.low) / gate->beta;
+    gate->beta_input = gate->beta_error;
 }
 
 void gdnp_token_set_gate(gdnp_token *token, const gdn_conventions *conventions,
@@ -127,12 +128,14 @@ void gdnp_token_set_gate(gdnp_token *token, const gdn_conventions *conventions,
     token->decay_error = gate->g_error + gdnp_exp_error(conventions, gate->g);
     token->beta = coarse_beta ? gdn_round_to(gate->beta, GDN_BF16) : gate->beta;
     token->beta_error = gate->beta_error;
+    token->beta_input = gate->beta_input;
 }
 
 void gdnp_token_set_decay(gdnp_token *token, const gdn_conventions *conventions,
                           double decay, bool chunked) {
     token->decay = decay;
     token->decay_error = 0.0;
+    token->g = gdn_log(decay + 1e-10);
     if (chunked && decay > 0.0) {
         /* A chunk kernel takes the logarithm, adds, and takes exp of differences. 1e-10 is
          * what FlashInfer adds before the logarithm (BOUND.md, "Gates"). */

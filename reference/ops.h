@@ -159,6 +159,7 @@ gdn_status gdnp_conv_run(const gdnp_conv *conv, gdn_error *err);
  * g, relative for beta. */
 typedef struct gdnp_gate {
     double g, beta, g_error, beta_error;
+    double beta_input; /* the part of beta_error that is a rounding to storage */
 } gdnp_gate;
 
 /* Which roundings to T a beta passes. */

@@ -351,7 +351,9 @@ static void carry_state(const kernel_head *h) {
 
 void kernel_run(const kernel_style *style, kernel_head *head) {
     const bool chunked = style->chunk > 0 && head->carry != GDN_CARRY_TOKEN;
-    const int64_t most = chunked ? style->chunk : 1;
+    const int64_t longest =
+        head->carry == GDN_CARRY_CHUNK && style->chunk > SEGMENT ? SEGMENT : style->chunk;
+    const int64_t most = chunked ? longest : 1;
     flush_inputs(style, head);
     for (int64_t first = 0, n; first < head->length; first += n) {
         n = head->length - first < most ? head->length - first : most;

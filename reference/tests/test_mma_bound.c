@@ -31,7 +31,7 @@ static const struct {
 /* fp16 operands end at 65504; a kernel that overflows there is out of what is granted. */
 static bound_recipe draw(uint64_t seed, size_t numeric_class) {
     bound_recipe r = bound_recipe_draw(seed, seed % 4 == 0);
-    r.numeric_class = CLASSES[numeric_class].numeric_class;
+    r.chunk_class = CLASSES[numeric_class].numeric_class;
     r.dtype = seed % 3 == 0 ? GDN_FP32 : r.dtype;
     r.state_dtype = seed % 5 == 0 ? GDN_FP32 : r.state_dtype;
     r.value = fmin(r.value, 10.0);
