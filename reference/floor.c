@@ -14,6 +14,9 @@ bool gdnp_floor_wanted(const gdnp_head *head) {
            (head->state_out && head->state_out->emulated);
 }
 
+/* Tokens between two stores of a state carried in chunks, as in delta_rule.c. */
+#define SEGMENT 64
+
 /* One row of k or q in fp32, with the error of an fp32 norm where there is one: its length
  * is brought to `norm` by a sum of squares in fp32. */
 static void load_key(float *out, const double *x, int64_t count, bool l2norm, double norm) {
@@ -123,7 +126,8 @@ static int64_t next_chunk(const gdnp_head *head, bool matrix, int64_t first) {
     const int64_t left = s->length - first;
     const bool each = s->spec || s->verify || !matrix ||
                       head->conventions->state_carry == GDN_CARRY_TOKEN;
-    const int64_t most = each ? 1 : GDNP_FLOOR_CHUNK;
+    const bool stored = head->conventions->state_carry != GDN_CARRY_CALL;
+    const int64_t most = each ? 1 : stored ? SEGMENT : GDNP_FLOOR_CHUNK;
     return left < most ? left : most;
 }
 
@@ -132,11 +136,11 @@ static bool carries(const gdnp_head *head, int64_t next) {
     const gdnp_sequence *s = head->sequence;
     switch (head->conventions->state_carry) {
     case GDN_CARRY_CHUNK:
-        return next % GDNP_FLOOR_CHUNK == 0 || s->parents;
+        return next % SEGMENT == 0 || s->parents;
     case GDN_CARRY_TOKEN:
         return true;
     case GDN_CARRY_KERNEL:
-        return !s->chunked || next % GDNP_FLOOR_CHUNK == 0;
+        return !s->chunked || next % SEGMENT == 0;
     case GDN_CARRY_CALL:
         break;
     }
@@ -152,19 +156,24 @@ static void round_state(float *state, int64_t count, gdn_dtype storage) {
 /* Operands of one chunk in fp32. */
 static void load_chunk(const gdnp_head *head, int64_t first, gdnp_floor_chunk *chunk) {
     const gdnp_keys *keys = head->keys;
+    const gdn_conventions *c = head->conventions;
+    const double rsqrt = 1.0 + c->rsqrt_error * gdnp_arithmetic_of(c).unit;
     for (int64_t t = 0; t < chunk->length; t++) {
         const gdnp_token *token = &keys->tokens[first + t];
         const int64_t at = (first + t) * keys->k_dim;
         load_key(chunk->k + t * keys->k_dim, keys->k + at, keys->k_dim, keys->l2norm,
-                 token->k_norm);
+                 token->k_norm * rsqrt);
         load_key(chunk->q + t * keys->k_dim, keys->q + at, keys->k_dim, keys->l2norm,
-                 token->q_norm);
+                 token->q_norm * rsqrt);
         for (int64_t r = 0; r < head->v_dim; r++) {
             chunk->v[t * head->v_dim + r] = (float)head->v[(first + t) * head->v_dim + r];
         }
-        chunk->g[t] = (float)token->g;
-        chunk->decay[t] = (float)token->decay;
-        chunk->beta[t] = (float)token->beta;
+        /* What gates and intrinsics may err by may be the same for all tokens. */
+        const double dg = token->decay_error - gdnp_exp_error(c, token->g);
+        chunk->g[t] = (float)(token->g + fmax(dg, 0.0));
+        chunk->decay[t] = (float)(token->decay * (1.0 + token->decay_error));
+        chunk->beta[t] =
+            (float)(token->beta * (1.0 + token->beta_error - token->beta_input));
     }
 }
 
@@ -207,8 +216,12 @@ gdn_status gdnp_floor_run(const gdnp_head *head, gdn_error *err) {
     const gdn_numeric_class class =
         s->chunked ? head->conventions->chunk_class : head->conventions->numeric_class;
     const bool matrix = gdnp_arithmetic_of_class(class).operand > 0.0;
-    gdnp_floor_chunk chunk = {
-        .k_dim = head->keys->k_dim, .v_dim = head->v_dim, .operands = class};
+    gdnp_floor_chunk chunk = {.k_dim = head->keys->k_dim,
+                              .v_dim = head->v_dim,
+                              .operands = class,
+                              .exp_error =
+                                  (float)(head->conventions->exp_error *
+                                          gdnp_arithmetic_of(head->conventions).unit)};
     float *tree = s->parents ? trees_create(head) : NULL;
     if (!gdnp_floor_chunk_create(&chunk) || (s->parents && !tree)) {
         gdnp_floor_chunk_destroy(&chunk);

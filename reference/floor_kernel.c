@@ -130,6 +130,12 @@ void gdnp_floor_step(gdnp_floor_chunk *c) {
     }
 }
 
+/* exp as the profile grants it. */
+static float power(const gdnp_floor_chunk *c, float x) {
+    const float e = gdnp_floor_exp(x);
+    return e + e * c->exp_error;
+}
+
 /* What one chunk works in. */
 typedef struct wy {
     float sums[CHUNK];                  /* of g */
@@ -161,7 +167,7 @@ static void invert(const gdnp_floor_chunk *c, wy *w) {
         memset(row, 0, CHUNK * sizeof *row);
         row[i] = 1.0F;
         for (int64_t j = 0; j <= i; j++) {
-            const float decay = gdnp_floor_exp(w->sums[i] - w->sums[j]);
+            const float decay = power(c, w->sums[i] - w->sums[j]);
             const float *key = w->k + j * c->k_dim;
             const float score = dot(w->q + i * c->k_dim, key, c->k_dim) * decay;
             w->attention[i * CHUNK + j] = gdnp_floor_operand(c->operands, score);
@@ -210,7 +216,7 @@ static void read_state(gdnp_floor_chunk *c, const wy *w) {
                 add_row(read[0], w->w[t * c->k_dim + i], row, count);
                 add_row(read[1], w->q[t * c->k_dim + i], row, count);
             }
-            const float decay = gdnp_floor_exp(w->sums[t]);
+            const float decay = power(c, w->sums[t]);
             for (int64_t r = 0; r < count; r++) {
                 v[first + r] = gdnp_floor_operand(c->operands, v[first + r] - read[0][r]);
                 o[first + r] = read[1][r] * decay;
@@ -225,9 +231,9 @@ static void read_state(gdnp_floor_chunk *c, const wy *w) {
 static void update_state(gdnp_floor_chunk *c, const wy *w) {
     const int64_t n = c->v_dim;
     const float total = w->sums[c->length - 1];
-    const float decay = gdnp_floor_exp(total);
+    const float decay = power(c, total);
     for (int64_t t = 0; t < c->length; t++) {
-        const float rest = gdnp_floor_exp(total - w->sums[t]);
+        const float rest = power(c, total - w->sums[t]);
         for (int64_t r = 0; r < n; r++) {
             float *v = w->v + t * n + r;
             *v = gdnp_floor_operand(c->operands, *v * rest);
@@ -250,7 +256,7 @@ void gdnp_floor_solve(gdnp_floor_chunk *c) {
     for (int64_t t = 0; t < c->length; t++) {
         sum += c->g[t];
         w.sums[t] = sum;
-        factors[t] = c->beta[t] * gdnp_floor_exp(sum);
+        factors[t] = c->beta[t] * power(c, sum);
     }
     round_operands(c->operands, w.k, c->k, c->length * c->k_dim);
     round_operands(c->operands, w.q, c->q, c->length * c->k_dim);

@@ -8,11 +8,14 @@
 
 #include "gdn/conventions.h"
 
-#define GDNP_FLOOR_CHUNK 64
+/* The longest chunk that backends use: hard keys make its errors larger than those of
+ * shorter ones. */
+#define GDNP_FLOOR_CHUNK 128
 
 typedef struct gdnp_floor_chunk {
     int64_t length, k_dim, v_dim;
     gdn_numeric_class operands;
+    float exp_error;         /* relative, of every exp of a chunk, to the same side */
     float *state;            /* [k_dim][v_dim], in and out */
     float *k, *q;            /* [length][k_dim]; q is scaled */
     float *v, *o;            /* [length][v_dim] */

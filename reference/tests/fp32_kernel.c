@@ -233,6 +233,9 @@ typedef struct factors {
 } factors;
 
 static factors normalise(const kernel_style *s, const kernel_head *h, int64_t t) {
+    if (h->ready) {
+        return (factors){.k = 1.0F, .q = 1.0F};
+    }
     float *k = h->k + t * h->k_dim, *q = h->q + t * h->k_dim;
     const float scale = 1.0F / sqrtf((float)h->k_dim);
     factors f = {.k = norm_factor(s, h, k), .q = mul(s, norm_factor(s, h, q), scale)};

@@ -61,6 +61,7 @@ typedef struct kernel_head {
     float *v, *out; /* [length][v_dim] */
     float *g, *beta;
     float *state; /* [v_dim][k_dim], start and end */
+    bool ready;   /* q and k are already normalised and scaled */
     bool l2norm;
     gdn_l2norm_form form;
     double eps;
