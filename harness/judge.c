@@ -30,9 +30,6 @@
 /* Elements from which a team of threads is worth its start. */
 #define WORTH_THREADS (1 << 16)
 
-/* Upstream's policy for every tensor (contract vllm_xpu 4.4). */
-#define UPSTREAM_TOLERANCE 5e-2
-
 bool gdn_judge_element(double golden, double found, double limit, gdn_dtype storage,
                        double *budget) {
     *budget = INFINITY;
@@ -66,15 +63,16 @@ typedef struct partial {
     gdn_special_counts special;
     double budget, max_error, max_ulps;
     double error_square, golden_square, found_square, product;
-    int64_t worst, first_bad;    /* flat index over the compared rows; -1: none */
-    double golden, found, limit; /* at worst, or at first_bad for exact tensors */
-    gdn_limit_kind binding;      /* there */
-    bool upstream_ok;
+    int64_t worst, first_bad;             /* flat index over the compared rows; -1: none */
+    double golden, found, limit;          /* at worst, or at first_bad for exact tensors */
+    gdn_limit_kind binding;               /* there */
+    bool close, nan_pairs, special_wrong; /* gdn_upstream_sums */
 } partial;
 
 typedef struct comparison {
     const gdn_expected *expected;
     const gdn_tensor *tensor;
+    const gdn_upstream *upstream;
     double *row; /* scratch of one block: a row of the device's values */
     /* Outputs with a noise floor: their heads, with limits and the sums of one block. */
     int64_t heads; /* 0: no floor */
@@ -120,12 +118,16 @@ static void add_numbers(partial *p, double golden, double found, gdn_dtype stora
     p->product += golden * found;
 }
 
-static bool upstream_accepts(double golden, double found) {
+static void add_upstream(const gdn_upstream *policy, partial *p, double golden,
+                         double found) {
     if (isnan(golden) && isnan(found)) {
-        return true;
+        p->nan_pairs = true;
+    } else if (!isfinite(golden) || !isfinite(found)) {
+        p->special_wrong = p->special_wrong || golden != found;
+    } else {
+        p->close =
+            p->close && fabs(found - golden) <= policy->atol + policy->rtol * fabs(golden);
     }
-    return golden == found ||
-           fabs(found - golden) <= UPSTREAM_TOLERANCE + UPSTREAM_TOLERANCE * fabs(golden);
 }
 
 /* The limit of element i of a row, and which one binds. */
@@ -171,7 +173,7 @@ static void compare_bounded_row(const comparison *c, int64_t index, partial *p) 
         double budget;
         const bool ok = gdn_judge_element(golden, found, limit, t->dtype, &budget);
         p->compared++;
-        p->upstream_ok = p->upstream_ok && upstream_accepts(golden, found);
+        add_upstream(c->upstream, p, golden, found);
         if (!ok) {
             p->failed++;
             p->first_bad = p->first_bad < 0 ? flat + i : p->first_bad;
@@ -216,7 +218,7 @@ static void compare_exact_row(const comparison *c, int64_t index, partial *p) {
             continue;
         }
         p->failed++;
-        p->upstream_ok = p->upstream_ok && upstream_accepts(g, f);
+        add_upstream(c->upstream, p, g, f);
         count_special(p, g, f, is_poison(t->data, t->dtype, at + i));
         if (p->first_bad < 0) {
             p->first_bad = flat + i;
@@ -243,7 +245,9 @@ static void merge(partial *into, const partial *p) {
     into->golden_square += p->golden_square;
     into->found_square += p->found_square;
     into->product += p->product;
-    into->upstream_ok = into->upstream_ok && p->upstream_ok;
+    into->close = into->close && p->close;
+    into->nan_pairs = into->nan_pairs || p->nan_pairs;
+    into->special_wrong = into->special_wrong || p->special_wrong;
     if (into->first_bad < 0) {
         into->first_bad = p->first_bad;
     }
@@ -281,8 +285,19 @@ static void name_element(const gdn_expected *e, int64_t flat, char *text, size_t
     }
 }
 
-static void fill_result(gdn_tensor_result *r, const gdn_expected *e, const partial *p) {
+static void fill_result(gdn_tensor_result *r, const gdn_expected *e,
+                        const gdn_upstream *upstream, const partial *p) {
     const double n = (double)p->compared;
+    const gdn_upstream_sums sums = {
+        .close = p->close,
+        .nan_pairs = p->nan_pairs,
+        .special_wrong = p->special_wrong,
+        .largest = p->max_error,
+        .error_square = p->error_square,
+        .golden_square = p->golden_square,
+        .found_square = p->found_square,
+        .count = n,
+    };
     *r = (gdn_tensor_result){
         .dtype = e->tensor->dtype,
         .judgement = e->judgement,
@@ -299,7 +314,7 @@ static void fill_result(gdn_tensor_result *r, const gdn_expected *e, const parti
         .max_error = p->max_error,
         .max_ulps = p->max_ulps,
         .rms = n > 0 ? sqrt(p->error_square / n) : 0.0,
-        .upstream_ok = p->upstream_ok,
+        .upstream_ok = gdn_upstream_accepts(upstream, &sums),
     };
     /* Equal tensors have no error even where the golden norm is 0. */
     r->nmse = p->error_square == 0.0 ? 0.0 : p->error_square / p->golden_square;
@@ -370,15 +385,15 @@ static void end_pools(comparison *c) {
     free(c->sums);
 }
 
-static gdn_status judge_tensor(const gdn_expected *e, gdn_tensor_result *result,
-                               gdn_error *err) {
+static gdn_status judge_tensor(const gdn_expected *e, const gdn_upstream *upstream,
+                               gdn_tensor_result *result, gdn_error *err) {
     const gdn_tensor *t = e->tensor;
     if (!gdn_tensor_is_dense_from(t, 1)) {
         return gdn_error_set(err, GDN_ERR_ARG, "%s: rows of an output must be dense",
                              t->name);
     }
     const int64_t most = e->n_rows < BLOCKS ? e->n_rows : BLOCKS;
-    comparison whole = {.expected = e, .tensor = t};
+    comparison whole = {.expected = e, .tensor = t, .upstream = upstream};
     double *scratch = malloc((size_t)(most * e->row_count + 1) * sizeof *scratch);
     if (!scratch || !begin_pools(&whole, most)) {
         free(scratch);
@@ -392,7 +407,7 @@ static gdn_status judge_tensor(const gdn_expected *e, gdn_tensor_result *result,
         c.row = scratch + block * e->row_count;
         c.sums = whole.sums ? whole.sums + block * whole.heads : NULL;
         partial *p = &parts[block];
-        *p = (partial){.worst = -1, .first_bad = -1, .upstream_ok = true};
+        *p = (partial){.worst = -1, .first_bad = -1, .close = true};
         const int64_t last = (block + 1) * e->n_rows / most;
         for (int64_t index = block * e->n_rows / most; index < last; index++) {
             if (e->judgement == GDN_JUDGE_EXACT) {
@@ -402,14 +417,14 @@ static gdn_status judge_tensor(const gdn_expected *e, gdn_tensor_result *result,
             }
         }
     }
-    partial all = {.worst = -1, .first_bad = -1, .upstream_ok = true};
+    partial all = {.worst = -1, .first_bad = -1, .close = true};
     for (int64_t block = 0; block < most; block++) {
         merge(&all, &parts[block]);
         for (int64_t head = 0; block > 0 && head < whole.heads; head++) {
             gdn_pool_merge(&whole.sums[head], &whole.sums[block * whole.heads + head]);
         }
     }
-    fill_result(result, e, &all);
+    fill_result(result, e, upstream, &all);
     judge_pools(&whole, result);
     end_pools(&whole);
     free(scratch);
@@ -461,7 +476,11 @@ gdn_status gdn_judge_case(const gdn_problem *problem, const gdn_golden *golden,
     bool ok = true;
     for (size_t i = 0; i < golden->n_outputs; i++) {
         gdn_tensor_result *tensor = &result->tensors[result->n_tensors];
-        GDN_TRY(judge_tensor(&golden->outputs[i], tensor, err));
+        const bool state = strstr(golden->outputs[i].tensor->name, "state") != NULL;
+        GDN_TRY(
+            judge_tensor(&golden->outputs[i],
+                         state ? &problem->test->upstream_state : &problem->test->upstream,
+                         tensor, err));
         result->n_tensors++;
         ok = ok && tensor->ok;
     }

@@ -72,7 +72,7 @@ typedef struct gdn_tensor_result {
     double rms;                  ///< root mean square error
     double nmse;                 ///< rel_l2 squared, ggml's metric
     double cosine;               ///< of found and golden
-    bool upstream_ok; ///< what torch.allclose(5e-2, 5e-2, equal_nan) would have said
+    bool upstream_ok; ///< what the backend's own test would have said (gdn/upstream.h)
 } gdn_tensor_result;
 
 #define GDN_MAX_OUTPUTS 16

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "problem.h"
+#include "floor_figures.h"
 
 /* What the reference writes into: whole tensors, of which only the written rows are kept.
  * calloc leaves the pages of untouched slots unmapped. */
@@ -54,47 +54,69 @@ static gdn_status sink_create(sink *s, gdn_output *output, const gdn_tensor *ten
     return GDN_OK;
 }
 
-/* Sums over one head, rows ascending. Errors of different size count for less than their
- * number: a sum of squares of normal errors has the variance of one with
- * (sum s^2)^2 / sum s^4 equal ones (Welch and Satterthwaite), and sum e^4 estimates
- * 3 sum s^4. */
-static gdn_floor measure_floor(const sink *s, int64_t head) {
-    const int64_t heads = s->tensor->shape[1];
-    const int64_t row_count = gdn_tensor_row_count(s->tensor);
-    const int64_t width = row_count / heads;
-    double largest = 0.0, square = 0.0, fourth = 0.0, count = 0.0;
-    for (int64_t row = 0; row < s->tensor->shape[0]; row++) {
-        const int64_t first = row * row_count + head * width;
-        for (int64_t i = first; s->written[row] && i < first + width; i++) {
-            const double e = (double)s->emulated[i] - ((const double *)s->values)[i];
-            if (isfinite(e)) {
-                largest = fmax(largest, fabs(e));
-                square += e * e;
-                fourth += e * e * e * e;
-                count += 1.0;
-            }
-        }
+/* Errors of one row's head as a dense matrix with value dimensions as rows (states), or one
+ * row of a matrix with a row a token (outputs). */
+static void load_errors(const sink *s, int64_t row, int64_t head, bool vk, double *errors) {
+    const gdn_tensor *t = s->tensor;
+    const int64_t width = gdn_tensor_row_count(t) / t->shape[1];
+    const int64_t first = (row * t->shape[1] + head) * width;
+    for (int64_t i = 0; i < width; i++) {
+        const double e =
+            (double)s->emulated[first + i] - ((const double *)s->values)[first + i];
+        const int64_t at =
+            t->rank < 4 || vk ? i : i % t->shape[3] * t->shape[2] + i / t->shape[3];
+        errors[at] = isfinite(e) ? e : 0.0;
     }
-    gdn_floor floor = {.largest = largest, .matrix = s->pools[head].matrix};
-    if (fourth > 0.0) {
-        const double equal = fmin(1.0, 3.0 * square * square / (fourth * count));
-        floor.rms = sqrt(square / count);
-        floor.degrees = fmin(equal * (double)s->pools[head].degrees, count);
-    }
-    return floor;
 }
 
-static gdn_status measure_floors(const sink *s, gdn_expected *expected, gdn_error *err) {
-    const int64_t heads = s->tensor->shape[1];
+static gdn_status measure_floor(const sink *s, int64_t head, bool vk, double *errors,
+                                gdn_floor *floor, gdn_error *err) {
+    const gdn_tensor *t = s->tensor;
+    const int64_t width = gdn_tensor_row_count(t) / t->shape[1];
+    gdnp_floor_sums sums = {0};
+    int64_t tokens = 0;
+    for (int64_t row = 0; row < t->shape[0]; row++) {
+        if (s->written[row] && t->rank == 4) {
+            load_errors(s, row, head, vk, errors);
+            const int64_t rows = t->shape[vk ? 2 : 3];
+            GDN_TRY(gdnp_floor_add(&sums, errors, rows, width / rows, err));
+        } else if (s->written[row]) {
+            load_errors(s, row, head, vk, errors + width * tokens++);
+        }
+    }
+    if (tokens > 0) {
+        GDN_TRY(gdnp_floor_add(&sums, errors, tokens, width, err));
+    }
+    *floor = gdnp_floor_figures(&sums, &s->pools[head]);
+    return GDN_OK;
+}
+
+/* Heads are independent and each is summed in its own order. */
+static gdn_status measure_floors(const sink *s, gdn_expected *expected, bool vk,
+                                 gdn_error *err) {
+    const gdn_tensor *t = s->tensor;
+    const int64_t heads = t->shape[1];
+    const int64_t width = gdn_tensor_row_count(t) / heads;
+    const int64_t most = t->rank == 4 ? width : width * t->shape[0];
+    gdn_status status = GDN_OK;
     expected->floors = calloc((size_t)heads + 1, sizeof *expected->floors);
     if (!expected->floors) {
-        return gdn_error_set(err, GDN_ERR_OOM, "no memory for the floors of %s",
-                             s->tensor->name);
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for the floors of %s", t->name);
     }
+#pragma omp parallel for schedule(dynamic)
     for (int64_t head = 0; head < heads; head++) {
-        expected->floors[head] = measure_floor(s, head);
+        double *errors = malloc((size_t)(most + 1) * sizeof *errors);
+        gdn_error local = {0};
+        const gdn_status own =
+            errors ? measure_floor(s, head, vk, errors, &expected->floors[head], &local)
+                   : gdn_error_set(&local, GDN_ERR_OOM, "no memory for a noise floor");
+        free(errors);
+        if (own != GDN_OK) {
+#pragma omp critical(gdn_floor_error)
+            status = gdn_error_set(err, own, "%s", local.message);
+        }
     }
-    return GDN_OK;
+    return status;
 }
 
 static bool all_zero(const float *values, int64_t count) {
@@ -120,7 +142,7 @@ static void copy_rows_in(sink *s) {
 }
 
 /* Moves the written rows to the front and hands the arrays over. */
-static gdn_status sink_take(sink *s, gdn_expected *expected, gdn_error *err) {
+static gdn_status sink_take(sink *s, gdn_expected *expected, bool vk, gdn_error *err) {
     const bool bounded = s->limit != NULL;
     const int64_t row_count = gdn_tensor_row_count(s->tensor);
     const size_t row_bytes =
@@ -132,7 +154,7 @@ static gdn_status sink_take(sink *s, gdn_expected *expected, gdn_error *err) {
     }
     *expected = (gdn_expected){.rows = rows};
     if (s->pools) {
-        GDN_TRY(measure_floors(s, expected, err));
+        GDN_TRY(measure_floors(s, expected, vk, err));
     }
     int64_t n = 0;
     for (int64_t row = 0; row < s->tensor->shape[0]; row++) {
@@ -176,6 +198,7 @@ static gdn_status sink_take(sink *s, gdn_expected *expected, gdn_error *err) {
 gdn_status gdn_golden_create(gdn_golden *golden, const gdn_problem *problem,
                              gdn_error *err) {
     const gdn_call *call = &problem->call;
+    const bool vk = call->conventions->state_order == GDN_STATE_VK;
     const size_t n = call->n_tensors;
     *golden = (gdn_golden){.outputs = calloc(n, sizeof *golden->outputs)};
     sink *sinks = calloc(n, sizeof *sinks);
@@ -199,7 +222,7 @@ gdn_status gdn_golden_create(gdn_golden *golden, const gdn_problem *problem,
     }
     for (size_t i = 0; status == GDN_OK && i < n; i++) {
         if (sinks[i].argument) {
-            status = sink_take(&sinks[i], &golden->outputs[golden->n_outputs++], err);
+            status = sink_take(&sinks[i], &golden->outputs[golden->n_outputs++], vk, err);
         }
     }
     for (size_t i = 0; sinks && i < n; i++) {
