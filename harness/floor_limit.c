@@ -89,12 +89,12 @@ static double differs(double golden, double rounded, double deviation, gdn_dtype
 }
 
 void gdn_pool_add(gdn_pool_sums *sums, const gdn_floor_limit *limit, double golden,
-                  double found, double operand, gdn_dtype storage) {
+                  double found, double operand, double shares, gdn_dtype storage) {
     const double error = found - golden;
     const double ulp = gdn_dtype_ulp(golden, storage);
     sums->count++;
     sums->error_square += error * error;
-    sums->expected += ulp * ulp / 12.0 + operand * operand;
+    sums->expected += ulp * ulp / 12.0 + operand * operand / shares;
     if (is_coarse(storage)) {
         const double rounded = gdn_round_to(golden, storage);
         const double deviation = limit->factor * hypot(limit->rms, operand);

@@ -37,9 +37,10 @@ typedef struct gdn_pool_sums {
     double may_differ;   ///< sum of the probabilities of that
 } gdn_pool_sums;
 
-/// Adds one finite element.
+/// Adds one finite element. `operand` is shared by `shares` elements: that of a state is of
+/// the 2-norm of its row.
 void gdn_pool_add(gdn_pool_sums *sums, const gdn_floor_limit *limit, double golden,
-                  double found, double operand, gdn_dtype storage);
+                  double found, double operand, double shares, gdn_dtype storage);
 void gdn_pool_merge(gdn_pool_sums *into, const gdn_pool_sums *sums);
 
 /// The root mean square that the pool may have.

@@ -76,6 +76,7 @@ typedef struct comparison {
     double *row; /* scratch of one block: a row of the device's values */
     /* Outputs with a noise floor: their heads, with limits and the sums of one block. */
     int64_t heads; /* 0: no floor */
+    double shares; /* elements of a state's row; 1 for outputs */
     const gdn_floor_limit *floors;
     gdn_pool_sums *sums;
 } comparison;
@@ -154,8 +155,9 @@ static void add_to_pool(const comparison *c, int64_t flat, int64_t i, double gol
     const gdn_expected *e = c->expected;
     if (c->heads > 0 && isfinite(golden) && isfinite(found)) {
         const int64_t head = i / (e->row_count / c->heads);
-        gdn_pool_add(&c->sums[head], &c->floors[head], golden, found,
-                     e->operand ? (double)e->operand[flat + i] : 0.0, c->tensor->dtype);
+        const double operand = e->operand ? (double)e->operand[flat + i] : 0.0;
+        gdn_pool_add(&c->sums[head], &c->floors[head], golden, found, operand, c->shares,
+                     c->tensor->dtype);
     }
 }
 
@@ -385,7 +387,7 @@ static void end_pools(comparison *c) {
     free(c->sums);
 }
 
-static gdn_status judge_tensor(const gdn_expected *e, const gdn_upstream *upstream,
+static gdn_status judge_tensor(const gdn_expected *e, const gdn_case *test,
                                gdn_tensor_result *result, gdn_error *err) {
     const gdn_tensor *t = e->tensor;
     if (!gdn_tensor_is_dense_from(t, 1)) {
@@ -393,7 +395,11 @@ static gdn_status judge_tensor(const gdn_expected *e, const gdn_upstream *upstre
                              t->name);
     }
     const int64_t most = e->n_rows < BLOCKS ? e->n_rows : BLOCKS;
-    comparison whole = {.expected = e, .tensor = t, .upstream = upstream};
+    const bool state = strstr(t->name, "state") != NULL;
+    comparison whole = {.expected = e,
+                        .tensor = t,
+                        .upstream = state ? &test->upstream_state : &test->upstream,
+                        .shares = t->rank == 4 ? (double)test->head_k_dim : 1.0};
     double *scratch = malloc((size_t)(most * e->row_count + 1) * sizeof *scratch);
     if (!scratch || !begin_pools(&whole, most)) {
         free(scratch);
@@ -424,7 +430,7 @@ static gdn_status judge_tensor(const gdn_expected *e, const gdn_upstream *upstre
             gdn_pool_merge(&whole.sums[head], &whole.sums[block * whole.heads + head]);
         }
     }
-    fill_result(result, e, upstream, &all);
+    fill_result(result, e, whole.upstream, &all);
     judge_pools(&whole, result);
     end_pools(&whole);
     free(scratch);
@@ -476,11 +482,7 @@ gdn_status gdn_judge_case(const gdn_problem *problem, const gdn_golden *golden,
     bool ok = true;
     for (size_t i = 0; i < golden->n_outputs; i++) {
         gdn_tensor_result *tensor = &result->tensors[result->n_tensors];
-        const bool state = strstr(golden->outputs[i].tensor->name, "state") != NULL;
-        GDN_TRY(
-            judge_tensor(&golden->outputs[i],
-                         state ? &problem->test->upstream_state : &problem->test->upstream,
-                         tensor, err));
+        GDN_TRY(judge_tensor(&golden->outputs[i], problem->test, tensor, err));
         result->n_tensors++;
         ok = ok && tensor->ok;
     }

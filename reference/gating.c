@@ -173,10 +173,12 @@ gdn_status gdn_reference_gating(const gdn_call *call, gdn_output *outputs, gdn_e
         if (gdnp_beta_staged(call->conventions, h, heads) == GDNP_BETA_THRICE) {
             gdnp_gate_set_beta(&gate, call->conventions, GDNP_BETA_THRICE, b->dtype, logit);
         }
-        const double beta_error = gate.beta * gate.beta_error;
+        const double g_error = gdnp_terms(g_out) & GDN_TERM_ROUNDINGS ? gate.g_error : 0.0;
+        const double beta_error =
+            gdnp_terms(beta_out) & GDN_TERM_ROUNDINGS ? gate.beta * gate.beta_error : 0.0;
         if (g_out) {
             const int64_t at = row * g_out->value.stride[0] + h * g_out->value.stride[1];
-            gdnp_store_bounded(g_out, at, 1, i, &gate.g, &gate.g_error, 1, GDN_FP32, tiny);
+            gdnp_store_bounded(g_out, at, 1, i, &gate.g, &g_error, 1, GDN_FP32, tiny);
         }
         if (beta_out) {
             const int64_t at =

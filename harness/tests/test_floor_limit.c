@@ -104,8 +104,8 @@ static void test_the_share_counts_values_near_a_rounding_boundary(void **state) 
     gdn_pool_sums middle = {0}, on = {0};
     for (int i = 0; i < 1000; i++) {
         const double x = 1.0 + 0x1p-7 * (i % 100);
-        gdn_pool_add(&middle, &limit, x + 0x1p-8, x, 0.0, GDN_BF16);
-        gdn_pool_add(&on, &limit, x, x, 0.0, GDN_BF16);
+        gdn_pool_add(&middle, &limit, x + 0x1p-8, x, 0.0, 1.0, GDN_BF16);
+        gdn_pool_add(&on, &limit, x, x, 0.0, 1.0, GDN_BF16);
     }
     assert_true(fabs(middle.may_differ - 500.0) < 1e-6);
     assert_true(on.may_differ == 0.0);
@@ -124,7 +124,7 @@ static void test_a_store_alone_is_within_the_root_mean_square(void **state) {
     gdn_pool_sums sums = {0};
     for (int i = 0; i < 4096; i++) {
         const double x = 1.0 + (i + 0.5) / 4096.0;
-        gdn_pool_add(&sums, &limit, x, gdn_round_to(x, GDN_BF16), 0.0, GDN_BF16);
+        gdn_pool_add(&sums, &limit, x, gdn_round_to(x, GDN_BF16), 0.0, 1.0, GDN_BF16);
     }
     const double rms = sqrt(sums.error_square / (double)sums.count);
     const double most = gdn_pool_rms_limit(&sums, &limit);
