@@ -65,11 +65,12 @@ static gdn_status parse_index(const gdn_tensor *t, const char *text, int64_t *in
                               gdn_error *err) {
     const char *at = text;
     for (int d = 0; d < t->rank; d++) {
+        const char *digits = *at != '\0' ? at + 1 : at;
+        const char closing = d + 1 < t->rank ? ',' : ']';
         char *end = NULL;
         errno = 0;
-        index[d] = strtoll(at + 1, &end, 10);
-        const char closing = d + 1 < t->rank ? ',' : ']';
-        if (*at == '\0' || end == at + 1 || errno != 0 || *end != closing) {
+        index[d] = strtoll(digits, &end, 10);
+        if (end == digits || errno != 0 || *end != closing) {
             return gdn_error_set(err, GDN_ERR_ARG,
                                  "%s: expected %d indices in [] but found \"%.60s\"",
                                  t->name, t->rank, text);

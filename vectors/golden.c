@@ -7,6 +7,9 @@
 
 #include "floor_figures.h"
 
+/* Elements from which a team of threads is worth its start. */
+#define WORTH_THREADS (1 << 16)
+
 /* What the reference writes into: whole tensors, of which only the written rows are kept.
  * calloc leaves the pages of untouched slots unmapped. */
 typedef struct sink {
@@ -103,7 +106,7 @@ static gdn_status measure_floors(const sink *s, gdn_expected *expected, bool vk,
     if (!expected->floors) {
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for the floors of %s", t->name);
     }
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (heads * most > WORTH_THREADS)
     for (int64_t head = 0; head < heads; head++) {
         double *errors = malloc((size_t)(most + 1) * sizeof *errors);
         gdn_error local = {0};
