@@ -16,6 +16,8 @@
  * -0 equals 0. Comparisons are written so that a NaN anywhere makes them false. */
 #include "judge.h"
 
+#include "floor_limit.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,9 +29,6 @@
 
 /* Elements from which a team of threads is worth its start. */
 #define WORTH_THREADS (1 << 16)
-
-/* Upstream's policy for every tensor (contract vllm_xpu 4.4). */
-#define UPSTREAM_TOLERANCE 5e-2
 
 bool gdn_judge_element(double golden, double found, double limit, gdn_dtype storage,
                        double *budget) {
@@ -64,15 +63,22 @@ typedef struct partial {
     gdn_special_counts special;
     double budget, max_error, max_ulps;
     double error_square, golden_square, found_square, product;
-    int64_t worst, first_bad;    /* flat index over the compared rows; -1: none */
-    double golden, found, limit; /* at worst, or at first_bad for exact tensors */
-    bool upstream_ok;
+    int64_t worst, first_bad;             /* flat index over the compared rows; -1: none */
+    double golden, found, limit;          /* at worst, or at first_bad for exact tensors */
+    gdn_limit_kind binding;               /* there */
+    bool close, nan_pairs, special_wrong; /* gdn_upstream_sums */
 } partial;
 
 typedef struct comparison {
     const gdn_expected *expected;
     const gdn_tensor *tensor;
+    const gdn_upstream *upstream;
     double *row; /* scratch of one block: a row of the device's values */
+    /* Outputs with a noise floor: their heads, with limits and the sums of one block. */
+    int64_t heads; /* 0: no floor */
+    double shares; /* elements of a state's row; 1 for outputs */
+    const gdn_floor_limit *floors;
+    gdn_pool_sums *sums;
 } comparison;
 
 static void count_special(partial *p, double golden, double found, bool poison) {
@@ -113,12 +119,46 @@ static void add_numbers(partial *p, double golden, double found, gdn_dtype stora
     p->product += golden * found;
 }
 
-static bool upstream_accepts(double golden, double found) {
+static void add_upstream(const gdn_upstream *policy, partial *p, double golden,
+                         double found) {
     if (isnan(golden) && isnan(found)) {
-        return true;
+        p->nan_pairs = true;
+    } else if (!isfinite(golden) || !isfinite(found)) {
+        p->special_wrong = p->special_wrong || golden != found;
+    } else {
+        p->close =
+            p->close && fabs(found - golden) <= policy->atol + policy->rtol * fabs(golden);
     }
-    return golden == found ||
-           fabs(found - golden) <= UPSTREAM_TOLERANCE + UPSTREAM_TOLERANCE * fabs(golden);
+}
+
+/* The limit of element i of a row, and which one binds. */
+static double element_limit(const comparison *c, int64_t flat, int64_t i, double golden,
+                            gdn_limit_kind *binding) {
+    const gdn_expected *e = c->expected;
+    const double bound = (double)e->limit[flat + i];
+    *binding = GDN_LIMIT_BOUND;
+    if (c->heads == 0) {
+        return bound;
+    }
+    const double operand = e->operand ? (double)e->operand[flat + i] : 0.0;
+    const double floor = gdn_floor_element(&c->floors[i / (e->row_count / c->heads)],
+                                           golden, operand, c->tensor->dtype);
+    if (floor < bound) {
+        *binding = GDN_LIMIT_FLOOR_LARGEST;
+        return floor;
+    }
+    return bound;
+}
+
+static void add_to_pool(const comparison *c, int64_t flat, int64_t i, double golden,
+                        double found) {
+    const gdn_expected *e = c->expected;
+    if (c->heads > 0 && isfinite(golden) && isfinite(found)) {
+        const int64_t head = i / (e->row_count / c->heads);
+        const double operand = e->operand ? (double)e->operand[flat + i] : 0.0;
+        gdn_pool_add(&c->sums[head], &c->floors[head], golden, found, operand, c->shares,
+                     c->tensor->dtype);
+    }
 }
 
 static void compare_bounded_row(const comparison *c, int64_t index, partial *p) {
@@ -130,11 +170,12 @@ static void compare_bounded_row(const comparison *c, int64_t index, partial *p) 
     for (int64_t i = 0; i < e->row_count; i++) {
         const double golden = e->golden[flat + i];
         const double found = c->row[i];
-        const double limit = (double)e->limit[flat + i];
+        gdn_limit_kind binding;
+        const double limit = element_limit(c, flat, i, golden, &binding);
         double budget;
         const bool ok = gdn_judge_element(golden, found, limit, t->dtype, &budget);
         p->compared++;
-        p->upstream_ok = p->upstream_ok && upstream_accepts(golden, found);
+        add_upstream(c->upstream, p, golden, found);
         if (!ok) {
             p->failed++;
             p->first_bad = p->first_bad < 0 ? flat + i : p->first_bad;
@@ -148,8 +189,10 @@ static void compare_bounded_row(const comparison *c, int64_t index, partial *p) 
             p->golden = golden;
             p->found = found;
             p->limit = limit;
+            p->binding = binding;
         }
         add_numbers(p, golden, found, t->dtype);
+        add_to_pool(c, flat, i, golden, found);
     }
 }
 
@@ -177,7 +220,7 @@ static void compare_exact_row(const comparison *c, int64_t index, partial *p) {
             continue;
         }
         p->failed++;
-        p->upstream_ok = p->upstream_ok && upstream_accepts(g, f);
+        add_upstream(c->upstream, p, g, f);
         count_special(p, g, f, is_poison(t->data, t->dtype, at + i));
         if (p->first_bad < 0) {
             p->first_bad = flat + i;
@@ -185,6 +228,7 @@ static void compare_exact_row(const comparison *c, int64_t index, partial *p) {
             p->golden = g;
             p->found = f;
             p->budget = INFINITY;
+            p->binding = GDN_LIMIT_EXACT;
         }
         add_numbers(p, g, f, t->dtype);
     }
@@ -203,7 +247,9 @@ static void merge(partial *into, const partial *p) {
     into->golden_square += p->golden_square;
     into->found_square += p->found_square;
     into->product += p->product;
-    into->upstream_ok = into->upstream_ok && p->upstream_ok;
+    into->close = into->close && p->close;
+    into->nan_pairs = into->nan_pairs || p->nan_pairs;
+    into->special_wrong = into->special_wrong || p->special_wrong;
     if (into->first_bad < 0) {
         into->first_bad = p->first_bad;
     }
@@ -213,6 +259,7 @@ static void merge(partial *into, const partial *p) {
         into->golden = p->golden;
         into->found = p->found;
         into->limit = p->limit;
+        into->binding = p->binding;
     }
 }
 
@@ -240,8 +287,19 @@ static void name_element(const gdn_expected *e, int64_t flat, char *text, size_t
     }
 }
 
-static void fill_result(gdn_tensor_result *r, const gdn_expected *e, const partial *p) {
+static void fill_result(gdn_tensor_result *r, const gdn_expected *e,
+                        const gdn_upstream *upstream, const partial *p) {
     const double n = (double)p->compared;
+    const gdn_upstream_sums sums = {
+        .close = p->close,
+        .nan_pairs = p->nan_pairs,
+        .special_wrong = p->special_wrong,
+        .largest = p->max_error,
+        .error_square = p->error_square,
+        .golden_square = p->golden_square,
+        .found_square = p->found_square,
+        .count = n,
+    };
     *r = (gdn_tensor_result){
         .dtype = e->tensor->dtype,
         .judgement = e->judgement,
@@ -253,10 +311,12 @@ static void fill_result(gdn_tensor_result *r, const gdn_expected *e, const parti
         .golden = p->golden,
         .found = p->found,
         .limit = p->limit,
+        .binding = e->judgement == GDN_JUDGE_EXACT ? GDN_LIMIT_EXACT : p->binding,
+        .pool = {.head = -1},
         .max_error = p->max_error,
         .max_ulps = p->max_ulps,
         .rms = n > 0 ? sqrt(p->error_square / n) : 0.0,
-        .upstream_ok = p->upstream_ok,
+        .upstream_ok = gdn_upstream_accepts(upstream, &sums),
     };
     /* Equal tensors have no error even where the golden norm is 0. */
     r->nmse = p->error_square == 0.0 ? 0.0 : p->error_square / p->golden_square;
@@ -268,25 +328,92 @@ static void fill_result(gdn_tensor_result *r, const gdn_expected *e, const parti
     name_element(e, p->first_bad, r->first_bad, sizeof r->first_bad);
 }
 
-static gdn_status judge_tensor(const gdn_expected *e, gdn_tensor_result *result,
-                               gdn_error *err) {
+/* Holds one figure of a head beside the worst so far. */
+static void hold_pool(gdn_tensor_result *r, int64_t head, gdn_limit_kind kind, double found,
+                      double limit) {
+    const bool ok = (found <= limit);
+    const double budget = found == 0.0 ? 0.0 : found / limit;
+    r->ok = r->ok && ok;
+    if (r->pool.head < 0 || budget > r->pool.budget) {
+        r->pool = (gdn_pool_result){
+            .head = head, .kind = kind, .budget = budget, .found = found, .limit = limit};
+    }
+    if (!(budget <= r->budget)) {
+        r->budget = budget;
+        r->binding = kind;
+    }
+}
+
+/* The limits of whole heads. Errors of one row of a head may be one: the gates, the norms of
+ * k and q and a flipped ulp of them are common to it. */
+static void judge_pools(const comparison *c, gdn_tensor_result *r) {
+    for (int64_t head = 0; head < c->heads; head++) {
+        const gdn_floor_limit *limit = &c->floors[head];
+        const gdn_pool_sums *sums = &c->sums[head];
+        if (limit->any && sums->count > 0) {
+            hold_pool(r, head, GDN_LIMIT_FLOOR_RMS,
+                      sqrt(sums->error_square / (double)sums->count),
+                      gdn_pool_rms_limit(sums, limit));
+            hold_pool(r, head, GDN_LIMIT_ROUNDED, (double)sums->differ,
+                      gdn_pool_differ_limit(sums, c->tensor->dtype,
+                                            (double)(c->expected->row_count / c->heads)));
+        }
+    }
+}
+
+/* Limits of every head, and the sums of every block. */
+static bool begin_pools(comparison *c, int64_t blocks) {
+    const gdn_expected *e = c->expected;
+    if (!e->floors) {
+        return true;
+    }
+    const int64_t heads = c->tensor->shape[1];
+    gdn_floor_limit *floors = calloc((size_t)heads + 1, sizeof *floors);
+    c->sums = calloc((size_t)(blocks * heads + 1), sizeof *c->sums);
+    if (!floors || !c->sums) {
+        free(floors);
+        return false;
+    }
+    for (int64_t head = 0; head < heads; head++) {
+        floors[head] = gdn_floor_limit_of(&e->floors[head]);
+    }
+    c->floors = floors;
+    c->heads = heads;
+    return true;
+}
+
+static void end_pools(comparison *c) {
+    free((void *)(uintptr_t)c->floors);
+    free(c->sums);
+}
+
+static gdn_status judge_tensor(const gdn_expected *e, const gdn_case *test,
+                               gdn_tensor_result *result, gdn_error *err) {
     const gdn_tensor *t = e->tensor;
     if (!gdn_tensor_is_dense_from(t, 1)) {
         return gdn_error_set(err, GDN_ERR_ARG, "%s: rows of an output must be dense",
                              t->name);
     }
     const int64_t most = e->n_rows < BLOCKS ? e->n_rows : BLOCKS;
+    const bool state = strstr(t->name, "state") != NULL;
+    comparison whole = {.expected = e,
+                        .tensor = t,
+                        .upstream = state ? &test->upstream_state : &test->upstream,
+                        .shares = t->rank == 4 ? (double)test->head_k_dim : 1.0};
     double *scratch = malloc((size_t)(most * e->row_count + 1) * sizeof *scratch);
-    if (!scratch) {
+    if (!scratch || !begin_pools(&whole, most)) {
+        free(scratch);
+        end_pools(&whole);
         return gdn_error_set(err, GDN_ERR_OOM, "no memory to compare %s", t->name);
     }
     partial parts[BLOCKS];
 #pragma omp parallel for schedule(dynamic) if (e->n_rows * e->row_count > WORTH_THREADS)
     for (int64_t block = 0; block < most; block++) {
-        const comparison c = {
-            .expected = e, .tensor = t, .row = scratch + block * e->row_count};
+        comparison c = whole;
+        c.row = scratch + block * e->row_count;
+        c.sums = whole.sums ? whole.sums + block * whole.heads : NULL;
         partial *p = &parts[block];
-        *p = (partial){.worst = -1, .first_bad = -1, .upstream_ok = true};
+        *p = (partial){.worst = -1, .first_bad = -1, .close = true};
         const int64_t last = (block + 1) * e->n_rows / most;
         for (int64_t index = block * e->n_rows / most; index < last; index++) {
             if (e->judgement == GDN_JUDGE_EXACT) {
@@ -296,11 +423,16 @@ static gdn_status judge_tensor(const gdn_expected *e, gdn_tensor_result *result,
             }
         }
     }
-    partial all = {.worst = -1, .first_bad = -1, .upstream_ok = true};
+    partial all = {.worst = -1, .first_bad = -1, .close = true};
     for (int64_t block = 0; block < most; block++) {
         merge(&all, &parts[block]);
+        for (int64_t head = 0; block > 0 && head < whole.heads; head++) {
+            gdn_pool_merge(&whole.sums[head], &whole.sums[block * whole.heads + head]);
+        }
     }
-    fill_result(result, e, &all);
+    fill_result(result, e, whole.upstream, &all);
+    judge_pools(&whole, result);
+    end_pools(&whole);
     free(scratch);
     return GDN_OK;
 }
@@ -350,7 +482,7 @@ gdn_status gdn_judge_case(const gdn_problem *problem, const gdn_golden *golden,
     bool ok = true;
     for (size_t i = 0; i < golden->n_outputs; i++) {
         gdn_tensor_result *tensor = &result->tensors[result->n_tensors];
-        GDN_TRY(judge_tensor(&golden->outputs[i], tensor, err));
+        GDN_TRY(judge_tensor(&golden->outputs[i], problem->test, tensor, err));
         result->n_tensors++;
         ok = ok && tensor->ok;
     }

@@ -23,7 +23,7 @@ static double output_error(const gdn_conventions *conventions, gdnp_arithmetic a
     /* |silu'| < 1.0999 everywhere; the sigmoid errs relatively, the product once more. */
     double error =
         1.1 * sum_error + fabs(y) * (gdnp_sigmoid_error(conventions, u) + arithmetic.unit);
-    if (u < -87.0 && conventions->numeric_class == GDN_CLASS_FP32) {
+    if (u < -87.0 && conventions->numeric_class != GDN_CLASS_FP64) {
         error += fabs(y); /* exp(-u) is beyond fp32 from 88.7 on: -0 is a correct answer */
     }
     return error + arithmetic.tiny;
@@ -239,6 +239,9 @@ static gdn_status run_block(const gdn_call *call, const gdnp_sequence *s, int64_
         .windows_out = gdnp_output(call, outputs, "intermediate_conv_window"),
     };
     const gdn_status status = gdnp_conv_run(&conv, err);
+    if (conv.y_error && !(gdnp_terms(out) & GDN_TERM_ROUNDINGS)) {
+        memset(conv.y_error, 0, count * sizeof *y);
+    }
     for (int64_t t = 0; status == GDN_OK && out && t < s->length; t++) {
         const gdn_tensor *value = &out->value;
         const int64_t at = s->rows[t] * value->stride[0] + channel * value->stride[1];

@@ -115,9 +115,77 @@ sweep(const gdnp_delta_block *b, recipe how, bool update, bool read, int64_t nex
 
 /* Advances E, ||S|| and the mass of one register of rows and writes the bound on o, as
  * derived in reference/BOUND.md. `reach` are the two sums of absolute products. */
+/* What operands rounded for matrix units add to dd, to the state's error and to o's
+ * (BOUND.md, "Matrix units"), while R, X and Z of the rows advance. */
+typedef struct operand_terms {
+    lane dd, state, o;
+} operand_terms;
+
+static inline __attribute__((always_inline)) operand_terms
+advance_operands(const gdnp_delta_block *b, const gdnp_token *t, int j, lane d_abs,
+                 lane v_abs, lane old_mass) {
+    const double h = b->operand;
+    const double k = t->k_norm;
+    const double contraction = fmax(1.0, fabs(1.0 - t->beta * k * k));
+    const double rows = sqrt((double)b->k_dim) * b->operand_tiny;
+    double *reach = b->row_reach + j * GDN_LANE_WIDTH;
+    double *flow = b->row_flow + j * GDN_LANE_WIDTH;
+    double *load = b->row_load + j * GDN_LANE_WIDTH;
+    const lane decay = lane_set(t->decay);
+    const lane old_reach = lane_mul(decay, lane_load(reach));
+    const lane old_flow = lane_mul(decay, lane_load(flow));
+    const lane entry = lane_fma(lane_set(k), old_reach, v_abs);
+    const lane y = lane_mul(lane_set(t->beta), lane_fma(lane_set(k), old_flow, entry));
+    const lane new_reach = lane_fma(d_abs, lane_set(k), old_reach);
+    lane z = lane_fma(lane_set(t->beta), v_abs, lane_load(load));
+    z = lane_fma(lane_set((t->beta + 1.0) * k), old_mass, z);
+    z = lane_add(z, lane_add(d_abs, lane_set(1.0 + k)));
+    lane_store(reach, new_reach);
+    lane_store(flow, lane_fma(lane_set(contraction), old_flow,
+                              lane_mul(lane_set(t->beta * k), entry)));
+    lane_store(load, z);
+    const lane lost = lane_add(lane_set(1.0), lane_add(old_mass, z));
+    operand_terms terms;
+    terms.dd = lane_mul(lane_set(9.0 * h), y);
+    terms.dd = lane_fma(lane_set(5.0 * h * t->beta * k), old_reach, terms.dd);
+    terms.dd = lane_fma(lane_set(2.0 * h), d_abs, terms.dd);
+    terms.dd = lane_fma(lane_set(16.0 * rows * (1.0 + t->beta * k)), lost, terms.dd);
+    terms.state = lane_mul(lane_set(4.0 * h * k), d_abs);
+    terms.state = lane_fma(lane_set(4.0 * rows), lane_add(d_abs, lane_set(k)), terms.state);
+    terms.o = lane_mul(lane_set(5.0 * h * t->q_norm), new_reach);
+    terms.o = lane_fma(lane_set(8.0 * rows * (1.0 + t->q_norm)), lost, terms.o);
+    return terms;
+}
+
+/* The part of the errors that came with k, q and v: in quadrature, since each may fall to
+ * either side (floor.h). */
 static inline __attribute__((always_inline)) void
-advance_bound(const gdnp_delta_block *b, const gdnp_token *t, int j, lane d, lane gap,
-              lane reach_m, lane reach_o, lane square, lane v_error, double *o_error) {
+advance_input(const gdnp_delta_block *b, const gdnp_token *t, int j, lane d_abs,
+              lane old_norm, lane new_norm, lane v_error, double *o_input) {
+    double *row = b->row_input + j * GDN_LANE_WIDTH;
+    const double kk = t->k_norm * t->k_norm;
+    const double carried = t->decay * fmax(1.0, fabs(1.0 - t->beta * kk));
+    const lane read = lane_mul(lane_set(t->k_norm * t->beta * t->k_input), old_norm);
+    const lane update = lane_mul(lane_set(t->k_input), d_abs);
+    const lane value = lane_mul(lane_set(t->k_norm * t->beta), v_error);
+    const lane key = lane_add(read, update);
+    const lane beta = lane_mul(lane_set(t->k_norm * t->beta_input), d_abs);
+    lane variance = lane_mul(lane_set(carried * carried), lane_load(row));
+    variance = lane_fma(beta, beta, variance);
+    variance = lane_fma(key, key, lane_fma(value, value, variance));
+    lane_store(row, variance);
+    const lane query = lane_mul(lane_set(t->q_input), new_norm);
+    const lane total =
+        lane_fma(query, query, lane_mul(lane_set(t->q_norm * t->q_norm), variance));
+    lane_store(o_input, lane_sqrt(total));
+}
+
+static inline __attribute__((always_inline)) void
+advance_bound(const gdnp_delta_block *b, int64_t token, int j, lane d, lane gap,
+              lane reach_m, lane reach_o, lane square) {
+    const gdnp_token *t = b->tokens + token;
+    const int64_t at = token * b->stride + j * GDN_LANE_WIDTH;
+    const lane v_error = lane_load(b->v_error + at);
     const double u = b->unit;
     const double count = (double)b->k_dim;
     /* Of m, behind the sum: the decay, beta, and beta again where beta v - beta m is what
@@ -126,6 +194,7 @@ advance_bound(const gdnp_delta_block *b, const gdnp_token *t, int j, lane d, lan
     const double gamma_o = count * u / (1.0 - count * u);
     const double kk = t->k_norm * t->k_norm;
     const double contraction = fmax(1.0, fabs(1.0 - t->beta * kk));
+    const double da = t->decay_error + (b->gate_error ? b->gate_error[token] : 0.0);
     double *norm = b->row_norm + j * GDN_LANE_WIDTH;
     double *error = b->row_error + j * GDN_LANE_WIDTH;
     double *mass = b->row_mass + j * GDN_LANE_WIDTH;
@@ -136,7 +205,7 @@ advance_bound(const gdnp_delta_block *b, const gdnp_token *t, int j, lane d, lan
     const lane gap_abs = lane_abs(gap);
     const lane old_mass = lane_load(mass);
     lane decayed = lane_add(lane_mul(lane_set(t->decay), lane_load(error)),
-                            lane_mul(lane_set(u + t->decay_error), old_norm));
+                            lane_mul(lane_set(u + da), old_norm));
     /* A decay below `tiny` may be zero: that of a token, or of all tokens since. */
     decayed = lane_add(decayed, lane_mul(lane_set(b->tiny), old_mass));
     lane dd = lane_mul(lane_set(gamma_m), reach_m);
@@ -146,10 +215,19 @@ advance_bound(const gdnp_delta_block *b, const gdnp_token *t, int j, lane d, lan
     dd = lane_mul(dd, lane_set(t->beta));
     dd = lane_add(dd, lane_mul(d_abs, lane_set(t->beta_error + 2.0 * u)));
     dd = lane_add(dd, lane_fma(lane_set(b->tiny), gap_abs, lane_set(t->k_floor)));
+    operand_terms operands = {.dd = lane_set(0.0)};
+    if (b->operand > 0.0) {
+        operands =
+            advance_operands(b, t, j, d_abs, lane_abs(lane_load(b->v + at)), old_mass);
+        dd = lane_add(dd, operands.dd);
+    }
     lane e = lane_mul(lane_set(contraction), decayed);
     e = lane_add(e, lane_mul(lane_set(t->k_norm), dd));
     e = lane_add(e, lane_mul(d_abs, lane_set(t->k_error + u * t->k_norm)));
     e = lane_add(e, lane_add(lane_mul(lane_set(u), new_norm), lane_set(t->k_floor)));
+    if (b->operand > 0.0) {
+        e = lane_add(e, operands.state);
+    }
     lane_store(error, e);
     lane_store(norm, new_norm);
     lane_store(mass, lane_add(lane_mul(lane_set(fmax(1.0, t->decay)), old_mass),
@@ -157,7 +235,13 @@ advance_bound(const gdnp_delta_block *b, const gdnp_token *t, int j, lane d, lan
     lane eo = lane_mul(lane_set(t->q_norm), e);
     eo = lane_add(eo, lane_mul(new_norm, lane_set(t->q_error)));
     eo = lane_add(eo, lane_add(lane_mul(lane_set(gamma_o), reach_o), lane_set(t->q_floor)));
-    lane_store(o_error, eo);
+    if (b->operand > 0.0) {
+        eo = lane_add(eo, operands.o);
+    }
+    lane_store(b->o_error + at, eo);
+    if (b->o_input) {
+        advance_input(b, t, j, d_abs, old_norm, new_norm, v_error, b->o_input + at);
+    }
 }
 
 static inline __attribute__((always_inline)) void run_tokens(const gdnp_delta_block *b,
@@ -183,10 +267,8 @@ static inline __attribute__((always_inline)) void run_tokens(const gdnp_delta_bl
         for (int j = 0; j < REGISTERS; j++) {
             lane_store(b->o + at + j * GDN_LANE_WIDTH, out.o[j]);
             if (how.limits) {
-                advance_bound(b, token, j, d[j], gap[j], in.reach[j], out.reach[j],
-                              out.square[j],
-                              lane_load(b->v_error + at + j * GDN_LANE_WIDTH),
-                              b->o_error + at + j * GDN_LANE_WIDTH);
+                advance_bound(b, t, j, d[j], gap[j], in.reach[j], out.reach[j],
+                              out.square[j]);
             }
         }
         in = next;

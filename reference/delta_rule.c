@@ -3,6 +3,8 @@
 
 /* The gated delta rule around its inner loop: state loads and stores in either order and any
  * storage type, and how the state is carried from token to token. */
+#include "delta_limits.h"
+#include "floor.h"
 #include "ops.h"
 
 #include <math.h>
@@ -90,15 +92,20 @@ typedef struct head_buffers {
     double *state;                     /* a block after the other, each [k_dim][lanes] */
     double *row, *errors;              /* [k_dim] */
     double *v, *v_error, *o, *o_error; /* [CHUNK][rows] */
+    double *o_input;                   /* [CHUNK][rows] */
     double *row_error, *row_norm;      /* [rows] */
-    double *row_mass;                  /* [rows] */
+    double *row_mass, *row_input;      /* [rows] */
+    double *span;                      /* gdnp_span_advance()'s */
+    gdnp_token *tokens;                /* [CHUNK]: gdnp_tokens_masked()'s */
 } head_buffers;
 
 static bool buffers_create(head_buffers *b, int64_t lanes, int64_t v_dim, int64_t k_dim) {
     b->lanes = lanes;
     b->rows = (v_dim + lanes - 1) / lanes * lanes;
     const int64_t tokens = CHUNK * b->rows;
-    const int64_t count = (b->rows + 2) * k_dim + 4 * tokens + 3 * b->rows;
+    const int64_t count = (b->rows + 2) * k_dim + 5 * tokens + 4 * b->rows +
+                          GDNP_SPAN_DOUBLES(b->rows, CHUNK) +
+                          CHUNK * (int64_t)(sizeof *b->tokens / sizeof(double));
     /* Registers as wide as a cache line: one that straddles two is loaded twice. */
     const size_t bytes = ((size_t)count * sizeof(double) / 64 + 1) * 64;
     double *memory = aligned_alloc(64, bytes);
@@ -111,11 +118,15 @@ static bool buffers_create(head_buffers *b, int64_t lanes, int64_t v_dim, int64_
     b->v_error = b->v + tokens;
     b->o = b->v_error + tokens;
     b->o_error = b->o + tokens;
-    b->row_error = b->o_error + tokens;
+    b->o_input = b->o_error + tokens;
+    b->row_error = b->o_input + tokens;
     b->row_norm = b->row_error + b->rows;
     b->row_mass = b->row_norm + b->rows;
-    b->row = b->row_mass + b->rows;
+    b->row_input = b->row_mass + b->rows;
+    b->row = b->row_input + b->rows;
     b->errors = b->row + k_dim;
+    b->span = b->errors + k_dim;
+    b->tokens = (gdnp_token *)(b->span + GDNP_SPAN_DOUBLES(b->rows, CHUNK));
     return true;
 }
 
@@ -159,6 +170,9 @@ static void store_state(const gdnp_head *head, head_buffers *b, gdn_output *out,
         }
         const int64_t at = block.at + l * block.v_stride;
         const int64_t flat = block.flat + l * block.v_flat;
+        for (int64_t i = 0; out->input && i < k_dim; i++) {
+            out->input[flat + i * block.k_flat] = (float)sqrt(b->row_input[l]);
+        }
         if (block.k_flat == 1 || !out->limit) {
             gdnp_store_bounded(out, at, block.k_stride, flat, b->row, b->errors, k_dim,
                                head->state->dtype, tiny);
@@ -182,7 +196,16 @@ static void store_outputs(const gdnp_head *head, const head_buffers *b, int64_t 
         gdnp_store_bounded(out, at, value->stride[2], flat, b->o + t * b->rows,
                            b->o_error + t * b->rows, head->v_dim, head->out_storage,
                            arithmetic_of(head).tiny);
+        for (int64_t l = 0; out->input && l < head->v_dim; l++) {
+            out->input[flat + l] = (float)b->o_input[t * b->rows + l];
+        }
     }
+}
+
+/* The sources that the limits of this head are made of: those that all its outputs want. */
+static unsigned head_terms(const gdnp_head *head) {
+    return gdnp_terms(head->out) & gdnp_terms(head->state_out) &
+           gdnp_terms(head->intermediate_out);
 }
 
 /* Whether the carried state passes through its storage behind `token` tokens. A backend whose
@@ -213,6 +236,7 @@ static void round_state(const gdnp_head *head, head_buffers *b) {
     const double unit = gdn_dtype_unit_roundoff(storage);
     const double tiny = arithmetic_of(head).tiny;
     const double root = sqrt((double)head->keys->k_dim);
+    const bool counts = head_terms(head) & GDN_TERM_CARRY;
     for (int64_t l = 0; l < head->v_dim; l++) {
         double *row = state_row(b, head->keys->k_dim, l);
         const double e = b->row_error[l];
@@ -230,13 +254,15 @@ static void round_state(const gdnp_head *head, head_buffers *b) {
         }
         const double both = e + sqrt(moved) + unit * (b->row_norm[l] + e) +
                             root * gdnp_underflow(storage, tiny);
-        b->row_error[l] = fmin(sqrt(flips) + root * tiny, both);
+        const double whole = fmin(sqrt(flips) + root * tiny, both);
+        b->row_error[l] = counts ? whole : e;
+        b->row_input[l] += fmin(flips, whole * whole);
         b->row_norm[l] = sqrt(square);
     }
 }
 
 /* What the tokens of a tree have stored, for their children: the state and, behind it, its
- * rows' errors, norms and masses. */
+ * rows' errors, norms, masses and variances. */
 typedef struct snapshots {
     double *memory;
     size_t state, rows; /* of one */
@@ -244,7 +270,7 @@ typedef struct snapshots {
 
 static bool snapshots_create(snapshots *s, const gdnp_head *head, const head_buffers *b) {
     *s = (snapshots){.state = (size_t)(b->rows * head->keys->k_dim),
-                     .rows = 3 * (size_t)b->rows};
+                     .rows = 4 * (size_t)b->rows};
     if (head->sequence->parents) {
         s->memory = malloc((size_t)head->sequence->length * (s->state + s->rows) *
                            sizeof *s->memory);
@@ -295,7 +321,7 @@ static void copy_values(const gdnp_head *head, head_buffers *b, int64_t token,
     for (int64_t t = 0; t < count; t++) {
         const int64_t at = (token + t) * head->v_dim;
         memcpy(b->v + t * b->rows, head->v + at, bytes);
-        if (head->v_error) {
+        if (head->v_error && (head_terms(head) & GDN_TERM_V)) {
             memcpy(b->v_error + t * b->rows, head->v_error + at, bytes);
         }
     }
@@ -310,13 +336,21 @@ static void run_segment(const gdnp_head *head, const gdnp_delta_kernel *kernel,
     const bool limits = (head->out && head->out->limit) ||
                         (head->state_out && head->state_out->limit) ||
                         (head->intermediate_out && head->intermediate_out->limit);
+    const unsigned terms = head_terms(head);
+    const gdnp_token *tokens =
+        gdnp_tokens_masked(keys->tokens + token, count, terms, b->tokens);
+    gdnp_span span = {.rows = b->rows};
+    if (limits && arithmetic.operand > 0.0) {
+        span = gdnp_span_advance(b->span, b->rows, token, count, tokens, b->row_norm,
+                                 terms & GDN_TERM_DECAY ? arithmetic.unit : 0.0);
+    }
     for (int64_t first = 0; first < b->rows; first += b->lanes) {
         const gdnp_delta_block block = {
             .length = count,
             .k_dim = keys->k_dim,
             .k = keys->k + token * keys->k_dim,
             .q = keys->q + token * keys->k_dim,
-            .tokens = keys->tokens + token,
+            .tokens = tokens,
             .stride = b->rows,
             .v = b->v + first,
             .v_error = b->v_error + first,
@@ -326,8 +360,16 @@ static void run_segment(const gdnp_head *head, const gdnp_delta_kernel *kernel,
             .row_error = limits ? b->row_error + first : NULL,
             .row_norm = b->row_norm + first,
             .row_mass = b->row_mass + first,
-            .unit = arithmetic.unit,
-            .tiny = arithmetic.tiny,
+            .o_input = gdnp_floor_wanted(head) ? b->o_input + first : NULL,
+            .row_input = b->row_input + first,
+            .row_reach = span.reach ? span.reach + first : NULL,
+            .row_flow = span.flow ? span.flow + first : NULL,
+            .row_load = span.load ? span.load + first : NULL,
+            .unit = terms & GDN_TERM_ROUNDINGS ? arithmetic.unit : 0.0,
+            .tiny = terms & GDN_TERM_SUBNORMALS ? arithmetic.tiny : 0.0,
+            .operand = terms & GDN_TERM_OPERANDS ? arithmetic.operand : 0.0,
+            .operand_tiny = arithmetic.operand_tiny,
+            .gate_error = span.gate_error,
             .decay_order = head->conventions->decay_order,
             .output_state = head->conventions->output_state,
             .delta_beta = head->conventions->delta_beta,
@@ -377,6 +419,11 @@ gdn_status gdnp_head_run(const gdnp_head *head, gdn_error *err) {
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for the states of a tree");
     }
     load_state(head, &b);
+    if (gdnp_floor_wanted(head) && gdnp_floor_run(head, err) != GDN_OK) {
+        free(tree.memory);
+        free(b.state);
+        return GDN_ERR_OOM;
+    }
     for (int64_t token = 0, count; token < s->length; token += count) {
         count = next_segment(head, token);
         if (s->parents && token > 0) {

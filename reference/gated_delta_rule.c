@@ -98,7 +98,7 @@ static gdn_status run_key_head(const rule *p, const gdnp_sequence *s, int64_t h,
     const int64_t key_heads = q->shape[1];
     const int64_t r = v->shape[1] / key_heads;
     GDN_TRY(gdnp_workspace_resize(w, s->length, q->shape[2], s->length * v->shape[2], err));
-    const gdnp_keys keys = w->keys;
+    gdnp_keys keys = w->keys;
     load_operand(keys.q, q, s, h);
     load_operand(keys.k, gdn_call_tensor(call, "k"), s, h);
     const gdnp_key_form form = {
@@ -107,6 +107,7 @@ static gdn_status run_key_head(const rule *p, const gdnp_sequence *s, int64_t h,
         .storage = q->dtype,
     };
     gdnp_keys_normalise(&w->keys, call->conventions, form, NULL, NULL);
+    keys.l2norm = w->keys.l2norm;
     for (int64_t j = 0; j < r; j++) {
         const int64_t hv = gdnp_value_head(call->conventions, h, j, key_heads, r);
         load_operand(w->values, v, s, hv);

@@ -116,22 +116,26 @@ void gdnp_gate_set_beta(gdnp_gate *gate, const gdn_conventions *conventions,
     gate->beta_error = gate->beta == 0.0
                            ? 0.0
                            : fmax(r.high - gate->beta, gate->beta - r.low) / gate->beta;
+    gate->beta_input = gate->beta_error;
 }
 
 void gdnp_token_set_gate(gdnp_token *token, const gdn_conventions *conventions,
                          const gdnp_gate *gate) {
     const bool coarse_g = conventions->slip == GDN_SLIP_GATE_BF16;
     const bool coarse_beta = conventions->slip == GDN_SLIP_BETA_BF16;
+    token->g = gate->g;
     token->decay = gdn_exp(coarse_g ? gdn_round_to(gate->g, GDN_BF16) : gate->g);
     token->decay_error = gate->g_error + gdnp_exp_error(conventions, gate->g);
     token->beta = coarse_beta ? gdn_round_to(gate->beta, GDN_BF16) : gate->beta;
     token->beta_error = gate->beta_error;
+    token->beta_input = gate->beta_input;
 }
 
 void gdnp_token_set_decay(gdnp_token *token, const gdn_conventions *conventions,
                           double decay, bool chunked) {
     token->decay = decay;
     token->decay_error = 0.0;
+    token->g = gdn_log(decay + 1e-10);
     if (chunked && decay > 0.0) {
         /* A chunk kernel takes the logarithm, adds, and takes exp of differences. 1e-10 is
          * what FlashInfer adds before the logarithm (BOUND.md, "Gates"). */
@@ -169,10 +173,12 @@ gdn_status gdn_reference_gating(const gdn_call *call, gdn_output *outputs, gdn_e
         if (gdnp_beta_staged(call->conventions, h, heads) == GDNP_BETA_THRICE) {
             gdnp_gate_set_beta(&gate, call->conventions, GDNP_BETA_THRICE, b->dtype, logit);
         }
-        const double beta_error = gate.beta * gate.beta_error;
+        const double g_error = gdnp_terms(g_out) & GDN_TERM_ROUNDINGS ? gate.g_error : 0.0;
+        const double beta_error =
+            gdnp_terms(beta_out) & GDN_TERM_ROUNDINGS ? gate.beta * gate.beta_error : 0.0;
         if (g_out) {
             const int64_t at = row * g_out->value.stride[0] + h * g_out->value.stride[1];
-            gdnp_store_bounded(g_out, at, 1, i, &gate.g, &gate.g_error, 1, GDN_FP32, tiny);
+            gdnp_store_bounded(g_out, at, 1, i, &gate.g, &g_error, 1, GDN_FP32, tiny);
         }
         if (beta_out) {
             const int64_t at =

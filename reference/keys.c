@@ -37,9 +37,10 @@ static void sums_of_squares(const double *x, int64_t rows, int64_t count, double
 }
 
 /* What the recurrence must know of a row of k or q: its 2-norm, the bound on a backend's
- * error in it, and what a sum with it may lose to zeros. */
+ * error in it and the part of that which came in, and what a sum with it may lose to zeros.
+ */
 typedef struct scaled_row {
-    double norm, error, floor;
+    double norm, error, input, floor;
 } scaled_row;
 
 /* n of x / n. NaN stays NaN. */
@@ -149,6 +150,7 @@ static scaled_row scale_row(double *x, double sum, const row_plan *plan,
     return (scaled_row){
         .norm = norm,
         .error = error,
+        .input = plan->rounded ? error : input / least * scale * late,
         .floor = (2.0 * n + 8.0) * fp.tiny * fmax(whole, 1.0 / whole),
     };
 }
@@ -161,6 +163,7 @@ void gdnp_keys_normalise(gdnp_keys *keys, const gdn_conventions *conventions,
     const double k_scale = conventions->slip == GDN_SLIP_K_SCALED ? scale : 1.0;
     const bool late = form.chunked && conventions->chunk_qk == GDN_CHUNK_QK_STORAGE;
     form.l2norm = form.l2norm && conventions->slip != GDN_SLIP_L2NORM_MISSING;
+    keys->l2norm = form.l2norm;
     row_plan plan = {
         .conventions = conventions,
         .form = form,
@@ -187,9 +190,11 @@ void gdnp_keys_normalise(gdnp_keys *keys, const gdn_conventions *conventions,
                                        q_error ? q_error + t * n : NULL);
         token->k_norm = k.norm;
         token->k_error = k.error;
+        token->k_input = k.input;
         token->k_floor = k.floor;
         token->q_norm = q.norm;
         token->q_error = q.error;
+        token->q_input = q.input;
         token->q_floor = q.floor;
     }
 }

@@ -30,6 +30,9 @@ static inline bool gdnp_is_large(const gdn_call *call) {
 /* The output of that name if somebody wants it, else NULL. */
 gdn_output *gdnp_output(const gdn_call *call, gdn_output *outputs, const char *name);
 
+/* The sources that its limits are made of; all where it is NULL. */
+unsigned gdnp_terms(const gdn_output *output);
+
 /* Marks a row of dimension 0 as written; accepts a NULL output. */
 void gdnp_mark_row(gdn_output *output, int64_t row);
 
@@ -45,6 +48,8 @@ void gdnp_store_bounded(gdn_output *output, int64_t at, int64_t stride, int64_t 
  */
 typedef struct gdnp_arithmetic {
     double unit, tiny;
+    double operand;      /* u of the operands of matrix products; 0: not rounded */
+    double operand_tiny; /* what rounding one may lose near zero */
 } gdnp_arithmetic;
 gdnp_arithmetic gdnp_arithmetic_of_class(gdn_numeric_class numeric_class);
 
@@ -154,6 +159,7 @@ gdn_status gdnp_conv_run(const gdnp_conv *conv, gdn_error *err);
  * g, relative for beta. */
 typedef struct gdnp_gate {
     double g, beta, g_error, beta_error;
+    double beta_input; /* the part of beta_error that is a rounding to storage */
 } gdnp_gate;
 
 /* Which roundings to T a beta passes. */
@@ -182,6 +188,7 @@ gdnp_gate gdnp_gate_eval(const gdn_conventions *conventions, double A_log, doubl
  * and errors in `tokens` (decay and beta are filled by the caller, a head at a time). */
 typedef struct gdnp_keys {
     int64_t length, k_dim;
+    bool l2norm;
     double *k, *q; /* [length][k_dim] */
     gdnp_token *tokens;
 } gdnp_keys;

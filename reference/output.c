@@ -18,6 +18,10 @@ gdn_output *gdnp_output(const gdn_call *call, gdn_output *outputs, const char *n
     return NULL;
 }
 
+unsigned gdnp_terms(const gdn_output *output) {
+    return output && output->terms ? output->terms : GDN_TERM_ALL;
+}
+
 void gdnp_mark_row(gdn_output *output, int64_t row) {
     if (output && output->written) {
         output->written[row] = 1;
@@ -51,6 +55,12 @@ void gdnp_store_bounded(gdn_output *output, int64_t at, int64_t stride, int64_t 
     const double unit = gdn_dtype_unit_roundoff(storage);
     const double eta = gdnp_underflow(storage, tiny);
     float *limit = output->limit + flat;
+    if (!(gdnp_terms(output) & GDN_TERM_STORE)) {
+        for (int64_t i = 0; i < count; i++) {
+            limit[i] = round_up(errors[i] + unit * errors[i]);
+        }
+        return;
+    }
     for (int64_t i = 0; i < count; i++) {
         const double rounding = unit * (fabs(values[i]) + errors[i]);
         limit[i] = round_up(errors[i] + rounding + eta);
@@ -73,10 +83,26 @@ void gdnp_zero_row(gdn_output *output, int64_t row) {
 }
 
 gdnp_arithmetic gdnp_arithmetic_of_class(gdn_numeric_class numeric_class) {
-    if (numeric_class == GDN_CLASS_FP64) {
+    gdnp_arithmetic a = {.unit = (double)FLT_EPSILON / 2, .tiny = (double)FLT_MIN};
+    switch (numeric_class) {
+    case GDN_CLASS_FP64:
         return (gdnp_arithmetic){.unit = DBL_EPSILON / 2, .tiny = DBL_MIN};
+    case GDN_CLASS_TF32_MMA: /* 11 significant bits, like fp16, and fp32's exponents */
+        a.operand = gdn_dtype_unit_roundoff(GDN_FP16);
+        a.operand_tiny = a.tiny;
+        break;
+    case GDN_CLASS_FP16_MMA:
+        a.operand = gdn_dtype_unit_roundoff(GDN_FP16);
+        a.operand_tiny = gdn_dtype_underflow(GDN_FP16);
+        break;
+    case GDN_CLASS_BF16_MMA:
+        a.operand = gdn_dtype_unit_roundoff(GDN_BF16);
+        a.operand_tiny = a.tiny;
+        break;
+    case GDN_CLASS_FP32:
+        break;
     }
-    return (gdnp_arithmetic){.unit = (double)FLT_EPSILON / 2, .tiny = (double)FLT_MIN};
+    return a;
 }
 
 gdnp_arithmetic gdnp_arithmetic_of(const gdn_conventions *conventions) {

@@ -242,8 +242,8 @@ static gdn_status set_texts(gdn_profile *profile, const json_t *root, const char
 static gdn_status read_profile(gdn_profile *profile, const json_t *root, const char *stem,
                                const char *wanted, const char *where, gdn_error *err) {
     static const char *const members[] = {
-        "schema",      "profile",  "summary", "source",          "ops", "conventions",
-        "ragged_spec", "variants", "pulls",   "default_variant", NULL};
+        "schema",      "profile",  "summary", "source",          "ops",      "conventions",
+        "ragged_spec", "variants", "pulls",   "default_variant", "upstream", NULL};
     char common_source[512];
     char source[768];
     const char *text = NULL;
@@ -255,6 +255,8 @@ static gdn_status read_profile(gdn_profile *profile, const json_t *root, const c
     GDN_TRY(read_ops(&common, root, where, err));
     GDN_TRY(read_flag(&common.ragged_spec, root, "ragged_spec", where, err));
     GDN_TRY(read_conventions(&common.conventions, root, where, err));
+    GDN_TRY(
+        gdn_upstream_from_json(&common.upstream, &common.upstream_state, root, where, err));
     GDN_TRY(pick_variant(&picked, root, stem, wanted, where, err));
     if (!picked) {
         GDN_TRY(check_conventions(&common.conventions, where, err));

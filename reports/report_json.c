@@ -26,22 +26,32 @@ static json_t *text_or_null(const char *text) {
     return text ? json_string(text) : json_null();
 }
 
+static json_t *pool_json(const gdn_pool_result *pool) {
+    if (pool->head < 0) {
+        return json_null();
+    }
+    return json_pack("{s:I, s:s, s:o, s:o, s:o}", "head", (json_int_t)pool->head, "kind",
+                     gdn_limit_kind_name(pool->kind), "budget", number(pool->budget),
+                     "found", number(pool->found), "limit", number(pool->limit));
+}
+
 static json_t *tensor_json(const gdn_tensor_result *t) {
-    return json_pack("{s:s, s:s, s:s, s:b, s:I, s:I, s:{s:I, s:I, s:I, s:I}, s:o, s:s, "
-                     "s:s, s:o, s:o, s:o,"
-                     " s:o, s:o, s:o, s:o, s:o, s:o, s:b}",
-                     "name", t->name, "dtype", gdn_dtype_name(t->dtype), "judgement",
-                     t->judgement == GDN_JUDGE_EXACT ? "exact" : "bounded", "ok", t->ok,
-                     "compared", (json_int_t)t->compared, "failed", (json_int_t)t->failed,
-                     "special", "nan_unexpected", (json_int_t)t->special.nan_unexpected,
-                     "nan_missing", (json_int_t)t->special.nan_missing, "inf_wrong",
-                     (json_int_t)t->special.inf_wrong, "unwritten",
-                     (json_int_t)t->special.unwritten, "budget", number(t->budget), "worst",
-                     t->worst, "first_bad", t->first_bad, "golden", number(t->golden),
-                     "found", number(t->found), "limit", number(t->limit), "max_error",
-                     number(t->max_error), "max_ulps", number(t->max_ulps), "rel_l2",
-                     number(t->rel_l2), "rms", number(t->rms), "nmse", number(t->nmse),
-                     "cosine", number(t->cosine), "upstream_ok", t->upstream_ok);
+    return json_pack(
+        "{s:s, s:s, s:s, s:b, s:I, s:I, s:{s:I, s:I, s:I, s:I}, s:o, s:s, s:o, s:s, "
+        "s:s, s:o, s:o, s:o,"
+        " s:o, s:o, s:o, s:o, s:o, s:o, s:b}",
+        "name", t->name, "dtype", gdn_dtype_name(t->dtype), "judgement",
+        t->judgement == GDN_JUDGE_EXACT ? "exact" : "bounded", "ok", t->ok, "compared",
+        (json_int_t)t->compared, "failed", (json_int_t)t->failed, "special",
+        "nan_unexpected", (json_int_t)t->special.nan_unexpected, "nan_missing",
+        (json_int_t)t->special.nan_missing, "inf_wrong", (json_int_t)t->special.inf_wrong,
+        "unwritten", (json_int_t)t->special.unwritten, "budget", number(t->budget),
+        "binding", gdn_limit_kind_name(t->binding), "pool", pool_json(&t->pool), "worst",
+        t->worst, "first_bad", t->first_bad, "golden", number(t->golden), "found",
+        number(t->found), "limit", number(t->limit), "max_error", number(t->max_error),
+        "max_ulps", number(t->max_ulps), "rel_l2", number(t->rel_l2), "rms", number(t->rms),
+        "nmse", number(t->nmse), "cosine", number(t->cosine), "upstream_ok",
+        t->upstream_ok);
 }
 
 json_t *gdn_report_case_json(const gdn_case_result *result) {

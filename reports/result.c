@@ -15,6 +15,17 @@ const char *gdn_verdict_name(gdn_verdict verdict) {
     return NAMES[verdict];
 }
 
+const char *gdn_limit_kind_name(gdn_limit_kind kind) {
+    static const char *const NAMES[] = {
+        [GDN_LIMIT_EXACT] = "exact",
+        [GDN_LIMIT_BOUND] = "bound",
+        [GDN_LIMIT_FLOOR_LARGEST] = "floor_largest",
+        [GDN_LIMIT_FLOOR_RMS] = "floor_rms",
+        [GDN_LIMIT_ROUNDED] = "rounded",
+    };
+    return NAMES[kind];
+}
+
 void gdn_run_tally(const gdn_run_result *run, size_t tally[GDN_VERDICT_COUNT]) {
     for (int v = 0; v < GDN_VERDICT_COUNT; v++) {
         tally[v] = 0;
@@ -93,11 +104,23 @@ int gdn_case_headline(const gdn_case_result *result, char *text, size_t size) {
                         t->name, (long long)t->failed, (long long)t->compared, t->first_bad,
                         t->found, t->golden);
     }
+    if (t->failed == 0) {
+        const bool rms = t->pool.kind == GDN_LIMIT_FLOOR_RMS;
+        return snprintf(text, size,
+                        "%s: no element is beyond its limit, but %s of head %lld: %.3g, "
+                        "at most %.3g (budget %.3g, %s)",
+                        t->name,
+                        rms ? "the root mean square error"
+                            : "elements other than the rounded golden value",
+                        (long long)t->pool.head, t->pool.found, t->pool.limit,
+                        t->pool.budget, gdn_limit_kind_name(t->pool.kind));
+    }
     return snprintf(text, size,
                     "%s: %lld of %lld beyond the limit, worst %s: %.9g, expected "
-                    "%.9g +- %.3g (budget %.3g)",
+                    "%.9g +- %.3g (budget %.3g, %s)",
                     t->name, (long long)t->failed, (long long)t->compared, t->worst,
-                    t->found, t->golden, t->limit, t->budget);
+                    t->found, t->golden, t->limit, t->budget,
+                    gdn_limit_kind_name(t->binding));
 }
 
 void gdn_case_result_destroy(gdn_case_result *result) {

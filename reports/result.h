@@ -33,6 +33,24 @@ typedef struct gdn_special_counts {
     int64_t unwritten;      ///< the arena's poison: never written, or computed from poison
 } gdn_special_counts;
 
+/// Which limit a budget is of. Names are part of the report schema.
+typedef enum gdn_limit_kind {
+    GDN_LIMIT_EXACT,         ///< "exact": a copy
+    GDN_LIMIT_BOUND,         ///< "bound": what a correct kernel can err by at most
+    GDN_LIMIT_FLOOR_LARGEST, ///< "floor_largest": of one element, by the noise floor
+    GDN_LIMIT_FLOOR_RMS,     ///< "floor_rms": of a head's root mean square error
+    GDN_LIMIT_ROUNDED,       ///< "rounded": elements that are not the rounded golden value
+} gdn_limit_kind;
+
+const char *gdn_limit_kind_name(gdn_limit_kind kind);
+
+/// The head that comes nearest to a limit of whole heads.
+typedef struct gdn_pool_result {
+    int64_t head; ///< -1: the tensor has no such limit
+    gdn_limit_kind kind;
+    double budget, found, limit;
+} gdn_pool_result;
+
 /// One output tensor against its golden values.
 typedef struct gdn_tensor_result {
     char name[48];
@@ -41,8 +59,11 @@ typedef struct gdn_tensor_result {
     bool ok;
     int64_t compared, failed;
     gdn_special_counts special;
-    double budget;               ///< largest error / limit; infinity where no limit applies
-    char worst[96];              ///< where, e.g. "core_attn_out[12,3,77]"
+    double budget; ///< largest figure / limit, of elements and of heads; infinity where no
+                   ///< limit applies
+    gdn_limit_kind binding; ///< whose budget that is
+    gdn_pool_result pool;
+    char worst[96];              ///< worst element, e.g. "core_attn_out[12,3,77]"
     double golden, found, limit; ///< there
     char first_bad[96];          ///< first failing element in C order, "" if none
     double max_error;            ///< over finite elements
@@ -51,7 +72,7 @@ typedef struct gdn_tensor_result {
     double rms;                  ///< root mean square error
     double nmse;                 ///< rel_l2 squared, ggml's metric
     double cosine;               ///< of found and golden
-    bool upstream_ok; ///< what torch.allclose(5e-2, 5e-2, equal_nan) would have said
+    bool upstream_ok; ///< what the backend's own test would have said (gdn/upstream.h)
 } gdn_tensor_result;
 
 #define GDN_MAX_OUTPUTS 16

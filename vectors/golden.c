@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "problem.h"
+#include "floor_figures.h"
+
+/* Elements from which a team of threads is worth its start. */
+#define WORTH_THREADS (1 << 16)
 
 /* What the reference writes into: whole tensors, of which only the written rows are kept.
  * calloc leaves the pages of untouched slots unmapped. */
@@ -12,20 +16,32 @@ typedef struct sink {
     const gdn_argument *argument;
     const gdn_tensor *tensor;
     void *values;
-    float *limit;
+    float *limit, *emulated, *operand;
+    gdn_pool *pools; /* a head each; NULL where no recurrence makes the output */
     uint8_t *written;
 } sink;
 
+static bool is_recurrent(gdn_op op) {
+    return op == GDN_OP_GATED_DELTA_RULE || op == GDN_OP_GDN_ATTENTION;
+}
+
 static gdn_status sink_create(sink *s, gdn_output *output, const gdn_tensor *tensor,
-                              const gdn_argument *argument, gdn_error *err) {
+                              const gdn_argument *argument, gdn_op op, gdn_error *err) {
     const bool bounded = argument->judgement == GDN_JUDGE_BOUNDED;
+    const bool floors = bounded && is_recurrent(op);
     const gdn_dtype dtype = bounded ? GDN_FP64 : tensor->dtype;
     const size_t count = (size_t)gdn_tensor_count(tensor);
     *s = (sink){.argument = argument, .tensor = tensor};
     s->values = calloc(count + 1, gdn_dtype_size(dtype));
     s->written = calloc((size_t)tensor->shape[0] + 1, 1);
     s->limit = bounded ? calloc(count + 1, sizeof(float)) : NULL;
-    if (!s->values || !s->written || (bounded && !s->limit)) {
+    if (floors) {
+        s->emulated = calloc(count + 1, sizeof(float));
+        s->operand = calloc(count + 1, sizeof(float));
+        s->pools = calloc((size_t)tensor->shape[1] + 1, sizeof *s->pools);
+    }
+    if (!s->values || !s->written || (bounded && !s->limit) ||
+        (floors && (!s->emulated || !s->operand || !s->pools))) {
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for golden %s (%zu values)",
                              tensor->name, count);
     }
@@ -34,8 +50,85 @@ static gdn_status sink_create(sink *s, gdn_output *output, const gdn_tensor *ten
             gdn_tensor_dense(tensor->name, s->values, dtype, tensor->rank, tensor->shape),
         .limit = s->limit,
         .written = s->written,
+        .emulated = s->emulated,
+        .input = s->operand,
+        .pools = s->pools,
     };
     return GDN_OK;
+}
+
+/* Errors of one row's head as a dense matrix with value dimensions as rows (states), or one
+ * row of a matrix with a row a token (outputs). */
+static void load_errors(const sink *s, int64_t row, int64_t head, bool vk, double *errors) {
+    const gdn_tensor *t = s->tensor;
+    const int64_t width = gdn_tensor_row_count(t) / t->shape[1];
+    const int64_t first = (row * t->shape[1] + head) * width;
+    for (int64_t i = 0; i < width; i++) {
+        const double e =
+            (double)s->emulated[first + i] - ((const double *)s->values)[first + i];
+        const int64_t at =
+            t->rank < 4 || vk ? i : i % t->shape[3] * t->shape[2] + i / t->shape[3];
+        errors[at] = isfinite(e) ? e : 0.0;
+    }
+}
+
+static gdn_status measure_floor(const sink *s, int64_t head, bool vk, double *errors,
+                                gdn_floor *floor, gdn_error *err) {
+    const gdn_tensor *t = s->tensor;
+    const int64_t width = gdn_tensor_row_count(t) / t->shape[1];
+    gdnp_floor_sums sums = {0};
+    int64_t tokens = 0;
+    for (int64_t row = 0; row < t->shape[0]; row++) {
+        if (s->written[row] && t->rank == 4) {
+            load_errors(s, row, head, vk, errors);
+            const int64_t rows = t->shape[vk ? 2 : 3];
+            GDN_TRY(gdnp_floor_add(&sums, errors, rows, width / rows, err));
+        } else if (s->written[row]) {
+            load_errors(s, row, head, vk, errors + width * tokens++);
+        }
+    }
+    if (tokens > 0) {
+        GDN_TRY(gdnp_floor_add(&sums, errors, tokens, width, err));
+    }
+    *floor = gdnp_floor_figures(&sums, &s->pools[head]);
+    return GDN_OK;
+}
+
+/* Heads are independent and each is summed in its own order. */
+static gdn_status measure_floors(const sink *s, gdn_expected *expected, bool vk,
+                                 gdn_error *err) {
+    const gdn_tensor *t = s->tensor;
+    const int64_t heads = t->shape[1];
+    const int64_t width = gdn_tensor_row_count(t) / heads;
+    const int64_t most = t->rank == 4 ? width : width * t->shape[0];
+    gdn_status status = GDN_OK;
+    expected->floors = calloc((size_t)heads + 1, sizeof *expected->floors);
+    if (!expected->floors) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for the floors of %s", t->name);
+    }
+#pragma omp parallel for schedule(dynamic) if (heads * most > WORTH_THREADS)
+    for (int64_t head = 0; head < heads; head++) {
+        double *errors = malloc((size_t)(most + 1) * sizeof *errors);
+        gdn_error local = {0};
+        const gdn_status own =
+            errors ? measure_floor(s, head, vk, errors, &expected->floors[head], &local)
+                   : gdn_error_set(&local, GDN_ERR_OOM, "no memory for a noise floor");
+        free(errors);
+        if (own != GDN_OK) {
+#pragma omp critical(gdn_floor_error)
+            status = gdn_error_set(err, own, "%s", local.message);
+        }
+    }
+    return status;
+}
+
+static bool all_zero(const float *values, int64_t count) {
+    for (int64_t i = 0; i < count; i++) {
+        if (values[i] != 0.0F) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Exact outputs may be written in part of a row (conv state): start from what is there. */
@@ -52,7 +145,7 @@ static void copy_rows_in(sink *s) {
 }
 
 /* Moves the written rows to the front and hands the arrays over. */
-static gdn_status sink_take(sink *s, gdn_expected *expected, gdn_error *err) {
+static gdn_status sink_take(sink *s, gdn_expected *expected, bool vk, gdn_error *err) {
     const bool bounded = s->limit != NULL;
     const int64_t row_count = gdn_tensor_row_count(s->tensor);
     const size_t row_bytes =
@@ -61,6 +154,10 @@ static gdn_status sink_take(sink *s, gdn_expected *expected, gdn_error *err) {
     if (!rows) {
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for the rows of %s",
                              s->tensor->name);
+    }
+    *expected = (gdn_expected){.rows = rows};
+    if (s->pools) {
+        GDN_TRY(measure_floors(s, expected, vk, err));
     }
     int64_t n = 0;
     for (int64_t row = 0; row < s->tensor->shape[0]; row++) {
@@ -74,6 +171,10 @@ static gdn_status sink_take(sink *s, gdn_expected *expected, gdn_error *err) {
                 memmove(s->limit + n * row_count, s->limit + row * row_count,
                         (size_t)row_count * sizeof(float));
             }
+            if (s->operand) {
+                memmove(s->operand + n * row_count, s->operand + row * row_count,
+                        (size_t)row_count * sizeof(float));
+            }
         }
         rows[n++] = row;
     }
@@ -85,16 +186,22 @@ static gdn_status sink_take(sink *s, gdn_expected *expected, gdn_error *err) {
         .row_count = row_count,
         .golden = bounded ? s->values : NULL,
         .limit = s->limit,
+        .floors = expected->floors,
         .bits = bounded ? NULL : s->values,
     };
     s->values = NULL;
     s->limit = NULL;
+    if (s->operand && !all_zero(s->operand, n * row_count)) {
+        expected->operand = s->operand;
+        s->operand = NULL;
+    }
     return GDN_OK;
 }
 
 gdn_status gdn_golden_create(gdn_golden *golden, const gdn_problem *problem,
                              gdn_error *err) {
     const gdn_call *call = &problem->call;
+    const bool vk = call->conventions->state_order == GDN_STATE_VK;
     const size_t n = call->n_tensors;
     *golden = (gdn_golden){.outputs = calloc(n, sizeof *golden->outputs)};
     sink *sinks = calloc(n, sizeof *sinks);
@@ -106,7 +213,8 @@ gdn_status gdn_golden_create(gdn_golden *golden, const gdn_problem *problem,
     for (size_t i = 0; status == GDN_OK && i < n; i++) {
         const gdn_argument *argument = gdn_op_argument(call->op, call->tensors[i].name);
         if (argument->access != GDN_IN) {
-            status = sink_create(&sinks[i], &outputs[i], &call->tensors[i], argument, err);
+            status = sink_create(&sinks[i], &outputs[i], &call->tensors[i], argument,
+                                 call->op, err);
             if (status == GDN_OK && argument->judgement == GDN_JUDGE_EXACT) {
                 copy_rows_in(&sinks[i]);
             }
@@ -117,12 +225,15 @@ gdn_status gdn_golden_create(gdn_golden *golden, const gdn_problem *problem,
     }
     for (size_t i = 0; status == GDN_OK && i < n; i++) {
         if (sinks[i].argument) {
-            status = sink_take(&sinks[i], &golden->outputs[golden->n_outputs++], err);
+            status = sink_take(&sinks[i], &golden->outputs[golden->n_outputs++], vk, err);
         }
     }
     for (size_t i = 0; sinks && i < n; i++) {
         free(sinks[i].values);
         free(sinks[i].limit);
+        free(sinks[i].emulated);
+        free(sinks[i].operand);
+        free(sinks[i].pools);
         free(sinks[i].written);
     }
     free(sinks);
@@ -140,6 +251,8 @@ void gdn_golden_destroy(gdn_golden *golden) {
         free(e->rows);
         free(e->golden);
         free(e->limit);
+        free(e->floors);
+        free(e->operand);
         free(e->bits);
     }
     free(golden->outputs);

@@ -20,6 +20,16 @@ typedef struct gdn_problem {
     gdn_call call; ///< over the members above
 } gdn_problem;
 
+/// What the emulated kernel of the profile's class errs by on one head of an output, before
+/// the store (reference/floor.h). Stored as four numbers, in this order.
+typedef struct gdn_floor {
+    double largest; ///< of its errors
+    double rms;
+    double degrees; ///< errors that rms stands for, as many independent ones; 0: no floor
+    double matrix;  ///< 1 if operands of matrix products were rounded, else 0
+} gdn_floor;
+#define GDN_FLOOR_FIGURES 4
+
 /// What one output must be. Golden values are dense in C order over the rows in `rows`;
 /// every other row of the tensor must keep its bytes.
 typedef struct gdn_expected {
@@ -30,7 +40,11 @@ typedef struct gdn_expected {
     int64_t row_count; ///< elements a row
     double *golden;    ///< bounded: n_rows * row_count, FP64
     float *limit;      ///< bounded: same shape
-    void *bits;        ///< exact: same shape, in the tensor's type
+    gdn_floor *floors; ///< [shape[1]] for outputs of the recurrence, else NULL
+    float
+        *operand; ///< as limit: standard deviation of the part of the error that comes with
+                  ///< k, q and v (gdn_output's input); NULL: none
+    void *bits;   ///< exact: same shape, in the tensor's type
 } gdn_expected;
 
 typedef struct gdn_golden {

@@ -124,14 +124,17 @@ static gdn_status other_changes(const entries *e, char **note, gdn_error *err) {
     return end_text(text, note, err);
 }
 
-/* Whether golden values, limits or rows of an output differ. */
+/* Whether golden values, limits, floors or rows of an output differ. */
 static bool output_differs(const entries *e, const char *golden) {
     const char *tensor = strchr(golden, '/') + 1;
-    char limit[128], rows[128];
-    snprintf(limit, sizeof limit, "limit/%s", tensor);
-    snprintf(rows, sizeof rows, "rows/%s", tensor);
-    return dataset_differs(e, golden) || dataset_differs(e, limit) ||
-           dataset_differs(e, rows);
+    static const char *const beside[] = {"limit", "rows", "floor", "operand"};
+    bool differs = dataset_differs(e, golden);
+    for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "%s/%s", beside[i], tensor);
+        differs = differs || dataset_differs(e, name);
+    }
+    return differs;
 }
 
 static gdn_status diff_outputs(gdn_case_diff *c, const entries *e, const char *id,

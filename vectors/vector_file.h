@@ -10,6 +10,8 @@
  *   /<case id>/golden/<tensor>   FP64 (bounded) or storage type (exact), [rows, ...]
  *   /<case id>/limit/<tensor>    fp32, bounded outputs only
  *   /<case id>/rows/<tensor>     i64: which rows of the tensor golden speaks of
+ *   /<case id>/floor/<tensor>    FP64 [heads, 4]: gdn_floor; outputs of the recurrence
+ *   /<case id>/operand/<tensor>  fp32, as limit: gdn_expected's operand, if any is not 0
  *
  * Every dataset has an attribute sha256 over its logical bytes (little-endian, C order).
  * bf16 and fp16 are proper HDF5 float types. There are no timestamps: the same generator

@@ -24,10 +24,11 @@ struct gdn_vector_writer {
 };
 
 /* Groups of one case in the file; negative where nothing is stored. */
-enum { INPUT, GOLDEN, LIMIT, ROWS, KINDS };
-static const char *const KIND_NAMES[KINDS] = {"input", "golden", "limit", "rows"};
+enum { INPUT, GOLDEN, LIMIT, ROWS, FLOOR, OPERAND, KINDS };
+static const char *const KIND_NAMES[KINDS] = {"input", "golden", "limit",
+                                              "rows",  "floor",  "operand"};
 
-/* Inputs, and up to four datasets of each output. */
+/* Inputs, and up to six datasets of each output. */
 #define MAX_ITEMS 128
 
 /* Bytes from which a team of threads is worth its start. */
@@ -283,7 +284,19 @@ static gdn_status add_output(target *to, const gdn_expected *expected, gdn_error
     const gdn_tensor limit =
         gdn_tensor_dense(tensor->name, expected->limit, GDN_FP32, tensor->rank, shape);
     GDN_TRY(add_tensor(to, GOLDEN, &golden, err));
-    return add_tensor(to, LIMIT, &limit, err);
+    GDN_TRY(add_tensor(to, LIMIT, &limit, err));
+    if (expected->floors) {
+        const int64_t figures[] = {tensor->shape[1], GDN_FLOOR_FIGURES};
+        const gdn_tensor floors =
+            gdn_tensor_dense(tensor->name, expected->floors, GDN_FP64, 2, figures);
+        GDN_TRY(add_tensor(to, FLOOR, &floors, err));
+    }
+    if (expected->operand) {
+        const gdn_tensor operand = gdn_tensor_dense(tensor->name, expected->operand,
+                                                    GDN_FP32, tensor->rank, shape);
+        GDN_TRY(add_tensor(to, OPERAND, &operand, err));
+    }
+    return GDN_OK;
 }
 
 /* Creates the groups of a case with its attributes. */
@@ -320,7 +333,7 @@ static gdn_status add_case(gdn_vector_writer *writer, const gdn_problem *problem
     const char *id = problem->test->id;
     const bool stored = gdn_golden_bytes(golden) <= GDN_STORED_BYTES;
     char digest[GDNP_DIGEST_SIZE];
-    target to = {.groups = {-1, -1, -1, -1}};
+    target to = {.groups = {-1, -1, -1, -1, -1, -1}};
     GDN_TRY(gdnp_profile_digest(&problem->test->conventions, digest, err));
     json_t *entry =
         json_pack("{s:b, s:o, s:s, s:{}}", "stored", stored, "case",

@@ -61,6 +61,12 @@ static void test_special_values_are_decided_by_table(void **state) {
     }
 }
 
+/* 1024 tokens, head 0 forgets weakly: the bound alone accepts what is tested with it. */
+static const char LONG_CASE[] =
+    "{\"op\": \"gated_delta_rule\", \"profile\": \"vllm-xpu\", \"batch\": \"pre1x1024\","
+    " \"num_k_heads\": 2, \"num_v_heads\": 4, \"head_k_dim\": 32, \"head_v_dim\": 32,"
+    " \"fill\": \"model\"}";
+
 static const char CASE[] =
     "{\"op\": \"gdn_attention\", \"profile\": \"vllm-xpu\", \"batch\": "
     "\"spec1x2+pre1x5+dec1\","
@@ -74,10 +80,10 @@ typedef struct bench {
 } bench;
 
 /* A problem whose arena holds the right answer: golden values rounded into place. */
-static int setup(void **state) {
+static int setup_case(void **state, const char *text) {
     bench *b = calloc(1, sizeof *b);
     gdn_error err = {0};
-    json_t *json = json_loads(CASE, 0, NULL);
+    json_t *json = json_loads(text, 0, NULL);
     if (gdn_case_from_json(&b->test, json, GDN_PROFILE_DIR, &err) != GDN_OK ||
         gdn_problem_create(&b->problem, &b->test, &err) != GDN_OK ||
         gdn_golden_create(&b->golden, &b->problem, &err) != GDN_OK) {
@@ -103,6 +109,14 @@ static int setup(void **state) {
     }
     *state = b;
     return 0;
+}
+
+static int setup(void **state) {
+    return setup_case(state, CASE);
+}
+
+static int setup_long(void **state) {
+    return setup_case(state, LONG_CASE);
 }
 
 static int teardown(void **state) {
@@ -218,6 +232,22 @@ static void test_all_zero_output_fails_where_upstream_would_pass_it(void **state
     expect_failure(b, "core_attn_out");
 }
 
+static void test_a_state_off_by_one_in_ten_thousand_fails(void **state) {
+    bench *b = *state;
+    const gdn_tensor *pool = gdn_arena_tensor(&b->problem.arena, "ssm_state");
+    const gdn_expected *e = &b->golden.outputs[0];
+    assert_string_equal(e->tensor->name, "ssm_state");
+    double largest = 0.0;
+    for (int64_t i = 0; i < 32 * 32; i++) { /* head 0 */
+        const double off = 1e-4 * e->golden[i];
+        largest = fmax(largest, fabs(off) / (double)e->limit[i]);
+        gdn_store(pool->data, pool->dtype, e->rows[0] * pool->stride[0] + i,
+                  e->golden[i] + off);
+    }
+    assert_true(largest < 1.0); /* within the bound */
+    expect_failure(b, "ssm_state");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_special_values_are_decided_by_table),
@@ -233,6 +263,8 @@ int main(void) {
                                         teardown),
         cmocka_unit_test_setup_teardown(test_stray_writes_are_found_where_they_lie, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_a_state_off_by_one_in_ten_thousand_fails,
+                                        setup_long, teardown),
         cmocka_unit_test_setup_teardown(
             test_all_zero_output_fails_where_upstream_would_pass_it, setup, teardown),
     };

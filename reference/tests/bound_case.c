@@ -161,6 +161,7 @@ static void begin_delta(op_bench *b, dice *d, const bound_recipe *r) {
                 (int[]){r->starts ? 1 : 0}, 1);
     op_add(b, "out", r->dtype, r->length, r->heads, r->v_dim, 0);
     op_scalar(b, "use_qk_l2norm", r->l2norm);
+    op_scalar(b, "chunked", r->chunk_class != GDN_CLASS_FP32);
     op_want(b, "out", GDN_FP64, true);
 }
 
@@ -237,6 +238,7 @@ void bound_case_begin(bound_case *c, const bound_recipe *r, uint64_t seed) {
     c->bench.conventions.l2norm_eps = r->eps;
     c->bench.conventions.beta_storage = r->attention ? r->beta_storage : GDN_BETA_FP32;
     c->bench.conventions.beta_tail = r->attention ? r->beta_tail : GDN_TAIL_AS_OTHERS;
+    c->bench.conventions.chunk_class = r->chunk_class;
     op_normal(op_tensor(&c->bench, "ssm_state"), seed, 5, r->state);
     op_want(&c->bench, "ssm_state", GDN_FP64, true);
     op_run(&c->bench);

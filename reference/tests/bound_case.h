@@ -33,6 +33,7 @@ typedef struct bound_recipe {
     int64_t length, k_dim, v_dim, heads, taps;
     gdn_dtype dtype, state_dtype;
     gdn_state_carry carry;
+    gdn_numeric_class chunk_class; /* of the recurrence; others are fp32 */
     key_fill keys;
     bool l2norm, bias, starts;
     double key_norm;     /* without l2norm */

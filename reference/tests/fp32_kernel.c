@@ -3,6 +3,8 @@
 
 #include "fp32_kernel.h"
 
+#include "mma_kernel.h"
+
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -231,6 +233,9 @@ typedef struct factors {
 } factors;
 
 static factors normalise(const kernel_style *s, const kernel_head *h, int64_t t) {
+    if (h->ready) {
+        return (factors){.k = 1.0F, .q = 1.0F};
+    }
     float *k = h->k + t * h->k_dim, *q = h->q + t * h->k_dim;
     const float scale = 1.0F / sqrtf((float)h->k_dim);
     factors f = {.k = norm_factor(s, h, k), .q = mul(s, norm_factor(s, h, q), scale)};
@@ -349,7 +354,9 @@ static void carry_state(const kernel_head *h) {
 
 void kernel_run(const kernel_style *style, kernel_head *head) {
     const bool chunked = style->chunk > 0 && head->carry != GDN_CARRY_TOKEN;
-    const int64_t most = chunked ? style->chunk : 1;
+    const int64_t longest =
+        head->carry == GDN_CARRY_CHUNK && style->chunk > SEGMENT ? SEGMENT : style->chunk;
+    const int64_t most = chunked ? longest : 1;
     flush_inputs(style, head);
     for (int64_t first = 0, n; first < head->length; first += n) {
         n = head->length - first < most ? head->length - first : most;
@@ -357,7 +364,9 @@ void kernel_run(const kernel_style *style, kernel_head *head) {
         for (int64_t t = first; t < first + n; t++) {
             f = normalise(style, head, t);
         }
-        if (chunked) {
+        if (chunked && style->mma != MMA_NONE) {
+            mma_chunk(style, head, first, n);
+        } else if (chunked) {
             triangles d;
             find_triangles(style, head, first, n, &d);
             for (int64_t row = 0; row < head->v_dim; row++) {

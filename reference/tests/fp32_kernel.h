@@ -28,6 +28,10 @@ typedef enum softplus_form { SOFTPLUS_LOG1P, SOFTPLUS_LOG, SOFTPLUS_STABLE } sof
 /* How a chunk gets exp(G_i - G_j): sums G in double, or in fp32. */
 typedef enum gate_sums { SUMS_DOUBLE, SUMS_FP32 } gate_sums;
 
+/* Where a chunk kernel on matrix units rounds (contracts: FLA F1, AITER A4, vllm_xpu 2.6,
+ * vllm_cpu_and_metadata 1.4). */
+typedef enum mma_form { MMA_NONE, MMA_FLA, MMA_AITER, MMA_XE2, MMA_CPU } mma_form;
+
 typedef struct kernel_style {
     const char *name;
     sum_order order;
@@ -43,6 +47,8 @@ typedef struct kernel_style {
     softplus_form softplus;
     int chunk; /* tokens solved together by forward substitution; 0: token by token */
     gate_sums sums;
+    mma_form mma;
+    gdn_dtype operand; /* of matrix products; GDN_FP32 for tf32 */
 } kernel_style;
 
 extern const kernel_style KERNEL_STYLES[];
@@ -55,6 +61,7 @@ typedef struct kernel_head {
     float *v, *out; /* [length][v_dim] */
     float *g, *beta;
     float *state; /* [v_dim][k_dim], start and end */
+    bool ready;   /* q and k are already normalised and scaled */
     bool l2norm;
     gdn_l2norm_form form;
     double eps;

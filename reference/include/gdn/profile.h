@@ -9,6 +9,7 @@
 
 #include "gdn/call.h"
 #include "gdn/deviation.h"
+#include "gdn/upstream.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -22,7 +23,8 @@ typedef struct gdn_profile {
     gdn_conventions conventions;
     bool ops[GDN_OP_COUNT];
     bool ragged_spec; ///< takes speculative sequences shorter than the batch's columns
-    char *canonical;  ///< compact JSON of the file, keys sorted: what digests hash
+    gdn_upstream upstream, upstream_state; ///< of outputs, and of states
+    char *canonical; ///< compact JSON of the file, keys sorted: what digests hash
 } gdn_profile;
 
 /// Reads <dir>/<name>.json for "name" or "name@variant" (without one, the file's default).
@@ -31,6 +33,12 @@ typedef struct gdn_profile {
 /// GDN_OK is returned the caller destroys the profile.
 GDN_NODISCARD gdn_status gdn_profile_load(gdn_profile *profile, const char *dir,
                                           const char *name, gdn_error *err);
+
+/// Reads the member "upstream" of a profile's root, which may be missing: then atol = rtol
+/// = 5e-2 with equal_nan, the widest policy that anybody uses. GDN_ERR_FORMAT.
+GDN_NODISCARD gdn_status gdn_upstream_from_json(gdn_upstream *outputs, gdn_upstream *states,
+                                                const json_t *root, const char *where,
+                                                gdn_error *err);
 
 /// Accepts a zeroed profile.
 void gdn_profile_destroy(gdn_profile *profile);

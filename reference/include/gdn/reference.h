@@ -15,6 +15,28 @@
 extern "C" {
 #endif
 
+/// Sources of an error, which add up to a limit (reference/BOUND.md). For outputs that no
+/// recurrence makes, GDN_TERM_ROUNDINGS is all but the store.
+typedef enum gdn_limit_term {
+    GDN_TERM_ROUNDINGS = 1, ///< products and sums of the recurrence
+    GDN_TERM_DECAY = 2,     ///< g and exp(g)
+    GDN_TERM_BETA = 4,
+    GDN_TERM_K = 8,
+    GDN_TERM_Q = 16,
+    GDN_TERM_V = 32,
+    GDN_TERM_SUBNORMALS = 64,
+    GDN_TERM_OPERANDS = 128, ///< rounded for matrix units
+    GDN_TERM_CARRY = 256,    ///< stores of the state that the profile continues from
+    GDN_TERM_STORE = 512,    ///< of the output itself
+    GDN_TERM_ALL = 1023
+} gdn_limit_term;
+
+/// What the emulated kernel was for one head.
+typedef struct gdn_pool {
+    int64_t degrees; ///< errors that are not multiples of each other
+    bool matrix;     ///< operands of matrix products were rounded
+} gdn_pool;
+
 /// Where one output goes. `value.data` NULL: not wanted. `value` has the shape of the
 /// call's tensor; its type decides the rounding: GDN_FP64 for golden values, the storage
 /// type to act as a device (then it may be the call's own tensor: in place). `limit`, if
@@ -26,6 +48,13 @@ typedef struct gdn_output {
     gdn_tensor value;
     float *limit;
     uint8_t *written;
+    unsigned terms; ///< gdn_limit_term bits that `limit` is made of; 0: all
+    /// Outputs of the recurrence, both NULL or both there, shape as `limit` (which they need):
+    /// what a kernel with the profile's rounding points computes, before it is stored
+    /// (reference/floor.h), and the standard deviation of the part of an element's error
+    /// that comes with k, q and v. Pools are the heads, dimension 1.
+    float *emulated, *input;
+    gdn_pool *pools; ///< [shape[1]], zeroed by the caller
 } gdn_output;
 
 /// Runs `call` in FP64. `outputs[i]` belongs to `call->tensors[i]`; entries of inputs are

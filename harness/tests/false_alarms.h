@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* Right kernels through the judge: how many of them it fails. */
+#ifndef GDN_FALSE_ALARMS_H
+#define GDN_FALSE_ALARMS_H
+
+#include <stdio.h>
+
+#include "gdn/status.h"
+
+typedef struct false_alarms {
+    long runs, alarms;
+    double budget[3]; /* largest of a verdict by bound and largest, by rms, by share */
+} false_alarms;
+
+/* Every profile and variant of the folder, every class, recurrent and chunked kernels of
+ * reference/tests, `seeds` seeds. `talk` receives a line for each alarm, NULL: none. */
+gdn_status false_alarms_count(false_alarms *result, const char *profiles, int seeds,
+                              FILE *talk, gdn_error *err);
+
+/* "false alarms: 0 of 2304 runs ..." */
+void false_alarms_print(const false_alarms *result, FILE *out);
+
+#endif
