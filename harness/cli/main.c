@@ -15,6 +15,7 @@ static const struct {
     const char *what;
 } COMMANDS[] = {
     {"devices", gdn_cmd_devices, "what is here, and why the rest is not"},
+    {"diagnose", gdn_cmd_diagnose, "which known bug explains a failing case of a report"},
     {"generate", gdn_cmd_generate, "make golden vector files, or check them"},
     {"list", gdn_cmd_list, "ops, suites, profiles, cases, deviations, vectors"},
     {"mutate", gdn_cmd_mutate, "the kill matrix: which known bugs the suites see"},
