@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "invisible.h"
 #include "pattern.h"
 
 /* A suspect that explains must foretell this share of what is wrong: the rest may lie within
@@ -79,7 +80,9 @@ static gdn_status bend(gdn_conventions *bent, const search *s, const gdn_hypothe
 static gdn_status evaluate(const search *s, gdn_hypothesis *h, gdn_error *err) {
     const gdn_deviation *row = &s->suspects->items[h->suspect];
     gdn_conventions bent;
-    if (h->other == SIZE_MAX && !can_touch(s, row)) {
+    if (h->other == SIZE_MAX &&
+        (!can_touch(s, row) || gdn_invisible_proof(row, s->problem->test) ||
+         gdn_deviation_is_idle(row, s->problem->call.conventions))) {
         h->pruned = true;
         return GDN_OK;
     }

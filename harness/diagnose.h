@@ -24,7 +24,8 @@ const char *gdn_finding_name(gdn_finding finding);
 typedef struct gdn_hypothesis {
     size_t suspect; ///< index; of a pair, the first
     size_t other;   ///< of a pair, the second; else SIZE_MAX
-    bool pruned;    ///< not run: it cannot touch every output that is wrong
+    bool pruned;    ///< not run: it cannot touch all that is wrong (deviation.h,
+                    ///< invisible.h)
     bool explains;  ///< nothing is wrong under it, and it foretells most of what is wrong
     gdn_fit fit;
 } gdn_hypothesis;
