@@ -106,15 +106,14 @@ static char *quote(const char *text) {
 }
 
 static gdn_status name_result(gdn_case_result *result, const gdn_planned_case *planned,
-                              const gdn_case_plan *plan, const gdn_run_options *options,
-                              gdn_error *err) {
+                              const gdn_run_options *options, gdn_error *err) {
     *result = (gdn_case_result){
         .id = strdup(planned->test->id), .verdict = GDN_SKIP, .kernel_seconds = -1.0};
     char *device = quote(options->device);
     const bool named =
         result->id && device &&
         asprintf(&result->replay, "gdn-conform run --device %s --suite %s --case '%s'",
-                 device, plan->suites[planned->suite].name, planned->test->id) >= 0;
+                 device, options->suites[planned->suite], planned->test->id) >= 0;
     free(device);
     return named ? GDN_OK : gdn_error_set(err, GDN_ERR_OOM, "no memory for a result");
 }
@@ -142,7 +141,7 @@ static gdn_status run_cases(gdn_run_result *run, const gdn_case_plan *plan,
     for (size_t i = 0; i < plan->n_cases; i++) {
         const gdn_planned_case *planned = &plan->cases[i];
         gdn_case_result *result = &run->cases[run->n_cases];
-        GDN_TRY(name_result(result, planned, plan, options, err));
+        GDN_TRY(name_result(result, planned, options, err));
         run->n_cases++;
         if (session->lost) {
             result->message = strdup("device lost");
@@ -216,8 +215,7 @@ static void give_up(gdn_run_result *run, const gdn_case_plan *plan,
     }
     while (run->n_cases < run->planned) {
         gdn_case_result *result = &run->cases[run->n_cases];
-        if (name_result(result, &plan->cases[run->n_cases], plan, options, NULL) !=
-            GDN_OK) {
+        if (name_result(result, &plan->cases[run->n_cases], options, NULL) != GDN_OK) {
             return;
         }
         result->message = strdup("the harness failed before");

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
+#include <errno.h>
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli.h"
-#include "diagnose.h"
+#include "diagnose_shrink.h"
 #include "gdn/json_check.h"
 #include "gdn/profile.h"
 #include "plan_cases.h"
-#include "rerun.h"
 
 #define DEFAULT_TIMEOUT 120.0
 #define DEFAULT_TOP     8
 
-enum { KEY_CASE = 256, KEY_DEVIATIONS, KEY_TOP };
+enum { KEY_CASE = 256, KEY_DEVIATIONS, KEY_TOP, KEY_SHRINK };
 
 static const struct argp_option OPTIONS[] = {
     {"case", KEY_CASE, "GLOB", 0,
@@ -23,12 +25,14 @@ static const struct argp_option OPTIONS[] = {
     {"device", 'd', "DEVICE", 0, "Run on this device instead of the report's", 0},
     {"deviations", KEY_DEVIATIONS, "FILE", 0, "Suspect the deviations of a JSON file too",
      0},
+    {"shrink", KEY_SHRINK, "DIR", 0,
+     "Shrink the first such case and write it there: as HDF5, and as a C program", 0},
     {"top", KEY_TOP, "N", 0, "Rows of the ranking to print (default 8)", 0},
     {0},
 };
 
 typedef struct arguments {
-    const char *report, *glob, *device, *deviations;
+    const char *report, *glob, *device, *deviations, *shrink;
     long top;
 } arguments;
 
@@ -56,6 +60,9 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         return 0;
     case KEY_DEVIATIONS:
         a->deviations = arg;
+        return 0;
+    case KEY_SHRINK:
+        a->shrink = arg;
         return 0;
     case KEY_TOP:
         a->top = strtol(arg, &end, 10);
@@ -191,6 +198,20 @@ static gdn_status diagnose_case(clinic *c, const gdn_case *test, gdn_error *err)
         if (status == GDN_OK) {
             print_ranking(&d, &suspects, c->arguments->top);
             printf("  %s %s\n", gdn_finding_name(d.finding), d.text);
+            fflush(stdout);
+        }
+        if (status == GDN_OK && c->arguments->shrink) {
+            const gdn_shrink_job job = {
+                .session = &c->session,
+                .profiles = c->paths.profiles,
+                .folder = c->arguments->shrink,
+                .device = c->device.text,
+                .test = test,
+                .rerun = &rerun,
+                .diagnosis = &d,
+                .suspects = &suspects,
+            };
+            status = gdn_diagnose_shrink(&job, err);
         }
     }
     gdn_diagnosis_destroy(&d);
@@ -229,6 +250,9 @@ static gdn_status diagnose_report(clinic *c, gdn_error *err) {
         }
         GDN_TRY(diagnose_case(c, test, err));
         done++;
+        if (c->arguments->shrink) {
+            break;
+        }
     }
     return done > 0 ? GDN_OK
                     : gdn_error_set(err, GDN_ERR_ARG, "%s: no failing case matches \"%s\"",
@@ -253,6 +277,11 @@ int gdn_cmd_diagnose(int argc, char **argv) {
     gdn_cli_parse(&ARGP, argc, argv, &a);
     gdn_error err = {0};
     clinic c = {.arguments = &a};
+    if (a.shrink && access(a.shrink, W_OK | X_OK) != 0 && mkdir(a.shrink, 0777) != 0) {
+        gdn_error_set(&err, GDN_ERR_ARG, "--shrink: cannot write to %s: %s", a.shrink,
+                      strerror(errno));
+        return gdn_cli_fail(&err);
+    }
     gdn_status status = clinic_open(&c, &err);
     if (status == GDN_OK) {
         status = diagnose_report(&c, &err);
