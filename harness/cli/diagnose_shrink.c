@@ -37,28 +37,29 @@ static bool is_named(const gdn_diagnosis *d) {
     return d->n_named > 0 && d->ranking[0].explains;
 }
 
-/* Another profile's suspects may stand in another order, but a case keeps its profile. */
+/* The first suspect must go on explaining the case. What no suspect explains must stay so,
+ * or two bugs at once would be shrunk to one of them, and keep its wrong outputs. */
 static gdn_status still_fails(void *context, const gdn_case *test, bool *holds,
                               gdn_error *err) {
     const gdn_shrink_job *job = context;
+    const bool named = is_named(job->diagnosis);
     gdn_rerun rerun;
+    gdn_diagnosis d = {0};
     char before[256], now[256];
     *holds = false;
     GDN_TRY(gdn_rerun_create(&rerun, job->session, test, err));
     gdn_status status = GDN_OK;
-    if (rerun.judged && rerun.result.verdict == GDN_FAIL && is_named(job->diagnosis)) {
-        const size_t suspect = job->diagnosis->ranking[0].suspect;
+    wrong_outputs(job->rerun, before, sizeof before);
+    wrong_outputs(&rerun, now, sizeof now);
+    if (rerun.judged && rerun.result.verdict == GDN_FAIL &&
+        (named || strcmp(before, now) == 0)) {
+        const size_t suspect = named ? job->diagnosis->ranking[0].suspect : 0;
         const gdn_diagnose_hints hints = {.suspects = &suspect, .count = 1, .only = true};
-        gdn_diagnosis d = {0};
-        status =
-            gdn_diagnose(&d, &rerun.problem, &rerun.golden, job->suspects, &hints, err);
-        *holds = status == GDN_OK && is_named(&d);
-        gdn_diagnosis_destroy(&d);
-    } else if (rerun.judged && rerun.result.verdict == GDN_FAIL) {
-        wrong_outputs(job->rerun, before, sizeof before);
-        wrong_outputs(&rerun, now, sizeof now);
-        *holds = strcmp(before, now) == 0;
+        status = gdn_diagnose(&d, &rerun.problem, &rerun.golden, job->suspects,
+                              named ? &hints : NULL, err);
+        *holds = status == GDN_OK && is_named(&d) == named;
     }
+    gdn_diagnosis_destroy(&d);
     gdn_rerun_destroy(&rerun);
     return status;
 }
