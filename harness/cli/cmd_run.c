@@ -15,7 +15,8 @@ enum { KEY_TIMEOUT = 256, KEY_VECTORS, KEY_CASE, KEY_REPORT, KEY_EVENTS, KEY_NO_
 
 static const struct argp_option OPTIONS[] = {
     {"device", 'd', "DEVICE", 0, "Device to judge, NAME or NAME:OPTIONS (default cpu)", 0},
-    {"suite", 's', "SUITE", 0, "Suite of cases, or path of a suite file with a slash in it; repeatable, commas "
+    {"suite", 's', "SUITE", 0,
+     "Suite of cases, or path of a suite file with a slash in it; repeatable, commas "
      "allowed (default ci)",
      0},
     {"case", KEY_CASE, "GLOB", 0, "Only cases whose id matches; * crosses '/'", 0},
