@@ -3,15 +3,14 @@
 
 #include "mutate.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "doctor.h"
+#include "invisible.h"
 #include "judge.h"
 #include "plan_cases.h"
-
-/* How far beyond its limit an exact result must be to count as visible. */
-#define VISIBLE_LIMITS 2.0
+#include "visibility.h"
 
 /* Work of a case, in state elements touched: what decides which case is tried first. */
 static double cost_of(const gdn_case *test) {
@@ -26,9 +25,8 @@ static int by_cost(const void *a, const void *b) {
                              : strcmp(x->test->id, y->test->id);
 }
 
-/* Runs the reference, bent, into the arena, as the sim device does. */
-static gdn_status run_bent(const gdn_problem *problem, const gdn_conventions *bent,
-                           gdn_error *err) {
+gdn_status gdn_mutate_run(const gdn_problem *problem, const gdn_conventions *bent,
+                          gdn_error *err) {
     gdn_call call = problem->call;
     call.conventions = bent;
     gdn_output *outputs = calloc(call.n_tensors, sizeof *outputs);
@@ -43,59 +41,52 @@ static gdn_status run_bent(const gdn_problem *problem, const gdn_conventions *be
     return status;
 }
 
-/* True if the exact result of the bent conventions is visibly elsewhere. Stray writes have
- * no
- * exact result of their own; they are visible where they are killed. */
-static gdn_status is_visible(const gdn_problem *problem, const gdn_golden *golden,
-                             const gdn_conventions *bent, bool *visible, gdn_error *err) {
+/* What the exact result of the bent conventions shows. Stray writes have no exact result of
+ * their own; they are seen where they are killed. */
+static gdn_status look(const gdn_problem *problem, const gdn_golden *golden,
+                       const gdn_conventions *bent, gdn_sight *sight, gdn_error *err) {
     gdn_problem other = *problem;
     other.call.conventions = bent;
     gdn_golden wrong;
     GDN_TRY(gdn_golden_create(&wrong, &other, err));
-    for (size_t i = 0; !*visible && i < golden->n_outputs; i++) {
-        const gdn_expected *right = &golden->outputs[i];
-        const gdn_expected *bad = &wrong.outputs[i];
-        const int64_t count = right->n_rows * right->row_count;
-        if (right->n_rows != bad->n_rows ||
-            memcmp(right->rows, bad->rows, (size_t)right->n_rows * sizeof *right->rows)) {
-            *visible = true;
-        } else if (right->bits) {
-            *visible = memcmp(right->bits, bad->bits,
-                              (size_t)count * gdn_dtype_size(right->tensor->dtype)) != 0;
-        }
-        for (int64_t j = 0; !*visible && right->golden && j < count; j++) {
-            const double error = fabs(bad->golden[j] - right->golden[j]);
-            *visible = !(error <= VISIBLE_LIMITS * (double)right->limit[j]);
-        }
-    }
+    const double distance = gdn_golden_distance(golden, &wrong);
     gdn_golden_destroy(&wrong);
+    *sight = distance > GDN_VISIBLE_LIMITS ? GDN_SIGHT_SURVIVES
+             : distance > 0.0              ? GDN_SIGHT_SLIGHT
+                                           : GDN_SIGHT_NONE;
     return GDN_OK;
 }
 
 static gdn_status try_mutant(gdn_mutant *mutant, gdn_problem *problem,
-                             const gdn_golden *golden, gdn_error *err) {
-    if (gdn_deviation_is_idle(mutant->deviation, &problem->test->conventions)) {
-        return GDN_OK;
-    }
+                             const gdn_golden *golden, const gdn_mutate_options *options,
+                             gdn_sight *sight, gdn_error *err) {
     gdn_conventions bent = problem->test->conventions;
     GDN_TRY(gdn_deviation_apply(mutant->deviation, &bent, err));
     gdn_arena_restore(&problem->arena);
-    GDN_TRY(run_bent(problem, &bent, err));
+    GDN_TRY(gdn_mutate_run(problem, &bent, err));
     gdn_case_result result = {0};
-    const gdn_status status = gdn_judge_case(problem, golden, &result, err);
+    gdn_status status = gdn_judge_case(problem, golden, &result, err);
     const bool killed = status == GDN_OK && result.verdict == GDN_FAIL;
     gdn_case_result_destroy(&result);
+    if (killed && options->on_kill) {
+        status =
+            options->on_kill(options->context, problem, golden, mutant->deviation, err);
+    }
     GDN_TRY(status);
     gdn_arena_restore(&problem->arena);
     mutant->tried++;
-    bool visible = killed;
-    if (killed) {
-        mutant->killers[mutant->kills++] = strdup(problem->test->id);
-    } else {
-        GDN_TRY(is_visible(problem, golden, &bent, &visible, err));
+    *sight = GDN_SIGHT_KILLED;
+    if (!killed) {
+        GDN_TRY(look(problem, golden, &bent, sight, err));
+    } else if (mutant->kills++ < GDN_MUTATE_KILLS) {
+        mutant->killers[mutant->kills - 1] = strdup(problem->test->id);
     }
-    mutant->visible += visible;
+    mutant->visible += *sight >= GDN_SIGHT_SURVIVES;
     return GDN_OK;
+}
+
+static bool meets_all(const gdn_case *test, const gdn_mutate_options *options) {
+    return gdn_doctor_work(test) <= options->full_work;
 }
 
 static bool all_killed(const gdn_kill_matrix *matrix) {
@@ -119,17 +110,42 @@ static void find_idle(gdn_kill_matrix *matrix, const gdn_case_plan *plan) {
     }
 }
 
-static gdn_status try_case(gdn_kill_matrix *matrix, const gdn_case *test, gdn_error *err) {
+static gdn_status check_proof(const char *proof, gdn_sight sight, gdn_error *err) {
+    return !proof || sight == GDN_SIGHT_NONE
+               ? GDN_OK
+               : gdn_error_set(err, GDN_ERR_BLIND,
+                               "expected no effect, because %s, but found one", proof);
+}
+
+static gdn_status try_case(gdn_kill_matrix *matrix, size_t row, const gdn_case *planned,
+                           const gdn_mutate_options *options, gdn_error *err) {
     gdn_problem problem;
     gdn_golden golden;
-    GDN_TRY(gdn_problem_create(&problem, test, err));
+    gdn_case test = *planned; /* its members stay the planned case's */
+    if (options->in_class) {
+        test.conventions.numeric_class = test.conventions.chunk_class = options->class;
+    }
+    GDN_TRY(gdn_problem_create(&problem, &test, err));
     gdn_status status = gdn_golden_create(&golden, &problem, err);
+    if (status == GDN_OK && options->on_case && meets_all(&test, options)) {
+        status = options->on_case(options->context, &problem, &golden, err);
+    }
     for (size_t i = 0; status == GDN_OK && i < matrix->n_mutants; i++) {
-        if (matrix->mutants[i].kills < GDN_MUTATE_KILLS) {
-            status = try_mutant(&matrix->mutants[i], &problem, &golden, err);
-            if (status != GDN_OK) {
-                gdn_error_context(err, "%s", matrix->mutants[i].deviation->name);
-            }
+        gdn_mutant *mutant = &matrix->mutants[i];
+        if ((mutant->kills >= GDN_MUTATE_KILLS && !meets_all(&test, options)) ||
+            gdn_deviation_is_idle(mutant->deviation, &test.conventions)) {
+            continue;
+        }
+        const size_t at = row * matrix->n_mutants + i;
+        gdn_sight sight = GDN_SIGHT_UNTRIED;
+        status = try_mutant(mutant, &problem, &golden, options, &sight, err);
+        if (status == GDN_OK) {
+            matrix->sights[at] = (uint8_t)sight;
+            matrix->proofs[at] = gdn_invisible_proof(mutant->deviation, &test);
+            status = check_proof(matrix->proofs[at], sight, err);
+        }
+        if (status != GDN_OK) {
+            gdn_error_context(err, "%s on %s", mutant->deviation->name, test.id);
         }
     }
     if (golden.outputs) {
@@ -140,8 +156,30 @@ static gdn_status try_case(gdn_kill_matrix *matrix, const gdn_case *test, gdn_er
     return status;
 }
 
+/* The cases of the plan that are small enough, the cheapest first. */
+static gdn_status list_cases(gdn_kill_matrix *matrix, gdn_case_plan *plan, gdn_error *err) {
+    size_t n = 0;
+    qsort(plan->cases, plan->n_cases, sizeof *plan->cases, by_cost);
+    for (size_t i = 0; i < plan->n_cases; i++) {
+        if (gdn_case_tokens(plan->cases[i].test) <= GDN_MUTATE_TOKENS) {
+            plan->cases[n++] = plan->cases[i];
+        }
+    }
+    plan->n_cases = n;
+    matrix->ids = calloc(n + 1, sizeof *matrix->ids);
+    matrix->sights = calloc(n * matrix->n_mutants + 1, sizeof *matrix->sights);
+    matrix->proofs = calloc(n * matrix->n_mutants + 1, sizeof *matrix->proofs);
+    bool room = matrix->ids && matrix->sights && matrix->proofs;
+    for (; room && matrix->n_ids < n; matrix->n_ids++) {
+        matrix->ids[matrix->n_ids] = strdup(plan->cases[matrix->n_ids].test->id);
+        room = matrix->ids[matrix->n_ids] != NULL;
+    }
+    return room ? GDN_OK : gdn_error_set(err, GDN_ERR_OOM, "no memory for %zu cases", n);
+}
+
 gdn_status gdn_mutate(gdn_kill_matrix *matrix, const gdn_deviation *deviations,
-                      size_t count, const char *const *suites, const gdn_paths *paths,
+                      size_t count, const char *const *suites,
+                      const gdn_mutate_options *options, const gdn_paths *paths,
                       gdn_error *err) {
     *matrix = (gdn_kill_matrix){.mutants = calloc(count + 1, sizeof *matrix->mutants)};
     if (!matrix->mutants) {
@@ -153,13 +191,14 @@ gdn_status gdn_mutate(gdn_kill_matrix *matrix, const gdn_deviation *deviations,
     gdn_case_plan plan = {0};
     gdn_status status = gdn_case_plan_create(&plan, suites, NULL, NULL, paths, err);
     if (status == GDN_OK) {
-        qsort(plan.cases, plan.n_cases, sizeof *plan.cases, by_cost);
+        status = list_cases(matrix, &plan, err);
         find_idle(matrix, &plan);
     }
-    for (size_t i = 0; status == GDN_OK && i < plan.n_cases && !all_killed(matrix); i++) {
-        if (gdn_case_tokens(plan.cases[i].test) <= GDN_MUTATE_TOKENS) {
-            status = try_case(matrix, plan.cases[i].test, err);
+    for (size_t i = 0; status == GDN_OK && i < plan.n_cases; i++) {
+        if (all_killed(matrix) && !meets_all(plan.cases[i].test, options)) {
+            continue;
         }
+        status = try_case(matrix, i, plan.cases[i].test, options, err);
     }
     gdn_case_plan_destroy(&plan);
     if (status != GDN_OK) {
@@ -174,6 +213,12 @@ void gdn_kill_matrix_destroy(gdn_kill_matrix *matrix) {
             free(matrix->mutants[i].killers[k]);
         }
     }
+    for (size_t i = 0; i < matrix->n_ids; i++) {
+        free(matrix->ids[i]);
+    }
+    free(matrix->ids);
+    free(matrix->sights);
+    free(matrix->proofs);
     free(matrix->mutants);
     *matrix = (gdn_kill_matrix){0};
 }

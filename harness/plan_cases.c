@@ -4,6 +4,7 @@
 #include "plan_cases.h"
 
 #include <fnmatch.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -61,6 +62,32 @@ static gdn_vector_reader *find_reader(const gdn_case_plan *plan, const char *id)
     return NULL;
 }
 
+/* A suite of the program by its name, or any suite file by its path. `name` receives what the
+ * suite calls itself. */
+static gdn_status load_suite(gdn_suite *suite, char name[NAME_MAX + 1], const char *text,
+                             const gdn_paths *paths, gdn_error *err) {
+    const char *slash = strrchr(text, '/');
+    const char *base = slash ? slash + 1 : text;
+    const char *dot = slash ? strrchr(base, '.') : NULL;
+    const size_t length = dot ? (size_t)(dot - base) : strlen(base);
+    char dir[PATH_MAX];
+    if (length > NAME_MAX || (slash && (size_t)(slash - text) + 1 >= sizeof dir)) {
+        return gdn_error_set(err, GDN_ERR_ARG, "--suite: the name is too long");
+    }
+    snprintf(name, NAME_MAX + 1, "%.*s", (int)length, base);
+    if (!slash) {
+        return gdn_suite_load(suite, paths->suites, paths->profiles, name, err);
+    }
+    if (!dot || strcmp(dot, ".json") != 0) {
+        return gdn_error_set(err, GDN_ERR_ARG,
+                             "--suite: expected a name or the path of a .json file but "
+                             "found \"%s\"",
+                             text);
+    }
+    snprintf(dir, sizeof dir, "%.*s", slash == text ? 1 : (int)(slash - text), text);
+    return gdn_suite_load(suite, dir, paths->profiles, name, err);
+}
+
 static gdn_status select_cases(gdn_case_plan *plan, size_t index, const char *glob,
                                gdn_error *err) {
     const gdn_suite *suite = &plan->suites[index];
@@ -116,11 +143,11 @@ gdn_status gdn_case_plan_create(gdn_case_plan *plan, const char *const *suites,
     }
     while (status == GDN_OK && plan->n_suites < count) {
         const size_t i = plan->n_suites;
-        status = gdn_suite_load(&plan->suites[i], paths->suites, paths->profiles, suites[i],
-                                err);
+        char name[NAME_MAX + 1];
+        status = load_suite(&plan->suites[i], name, suites[i], paths, err);
         if (status == GDN_OK) {
             plan->n_suites++;
-            status = vectors ? open_reader(plan, vectors, suites[i], err) : GDN_OK;
+            status = vectors ? open_reader(plan, vectors, name, err) : GDN_OK;
         }
         if (status == GDN_OK) {
             status = select_cases(plan, i, glob, err);

@@ -27,7 +27,8 @@ typedef struct gdn_case_plan {
     char digest[65]; ///< over the manifests in use; "" if there is none
 } gdn_case_plan;
 
-/// Loads suites and opens vector files. A suite that does not exist, a glob that selects
+/// Loads suites, by their names or, with a slash in it, by the path of a suite file, and
+/// opens vector files. A suite that does not exist, a glob that selects
 /// nothing and a `vectors` folder without a suite's file are errors. If GDN_OK is returned
 /// the caller destroys the plan.
 GDN_NODISCARD gdn_status gdn_case_plan_create(gdn_case_plan *plan,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "doctor.h"
 #include "judge.h"
 #include "plan_cases.h"
 #include "session.h"
@@ -57,7 +58,7 @@ static gdn_status prepare(const gdn_planned_case *planned, gdn_problem *problem,
  * device
  * does is in the result. */
 static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session,
-                           gdn_case_result *result, gdn_error *err) {
+                           gdn_doctor *doctor, gdn_case_result *result, gdn_error *err) {
     gdn_problem problem = {0};
     gdn_golden golden = {0};
     const double start = gdnp_now();
@@ -79,6 +80,9 @@ static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session
     }
     if (status == GDN_OK && ran) {
         status = gdn_judge_case(&problem, &golden, result, err);
+    }
+    if (status == GDN_OK && ran && doctor && result->verdict == GDN_FAIL) {
+        status = gdn_doctor_see(doctor, &problem, &golden, result, err);
     }
     gdn_golden_destroy(&golden);
     gdn_problem_destroy(&problem);
@@ -102,15 +106,14 @@ static char *quote(const char *text) {
 }
 
 static gdn_status name_result(gdn_case_result *result, const gdn_planned_case *planned,
-                              const gdn_case_plan *plan, const gdn_run_options *options,
-                              gdn_error *err) {
+                              const gdn_run_options *options, gdn_error *err) {
     *result = (gdn_case_result){
         .id = strdup(planned->test->id), .verdict = GDN_SKIP, .kernel_seconds = -1.0};
     char *device = quote(options->device);
     const bool named =
         result->id && device &&
         asprintf(&result->replay, "gdn-conform run --device %s --suite %s --case '%s'",
-                 device, plan->suites[planned->suite].name, planned->test->id) >= 0;
+                 device, options->suites[planned->suite], planned->test->id) >= 0;
     free(device);
     return named ? GDN_OK : gdn_error_set(err, GDN_ERR_OOM, "no memory for a result");
 }
@@ -125,16 +128,20 @@ static void print_result(const gdn_run_options *options, const gdn_case_result *
     }
     fprintf(options->results, "%-11s %s  %s\n", gdn_verdict_name(result->verdict),
             result->id, result->message ? result->message : "");
+    if (result->diagnosis.verdict) {
+        fprintf(options->results, "            %s %s\n", result->diagnosis.verdict,
+                result->diagnosis.text);
+    }
     fflush(options->results);
 }
 
 static gdn_status run_cases(gdn_run_result *run, const gdn_case_plan *plan,
                             gdn_session *session, const gdn_run_options *options,
-                            FILE *events, gdn_error *err) {
+                            gdn_doctor *doctor, FILE *events, gdn_error *err) {
     for (size_t i = 0; i < plan->n_cases; i++) {
         const gdn_planned_case *planned = &plan->cases[i];
         gdn_case_result *result = &run->cases[run->n_cases];
-        GDN_TRY(name_result(result, planned, plan, options, err));
+        GDN_TRY(name_result(result, planned, options, err));
         run->n_cases++;
         if (session->lost) {
             result->message = strdup("device lost");
@@ -144,7 +151,7 @@ static gdn_status run_cases(gdn_run_result *run, const gdn_case_plan *plan,
                                json_pack("{s:s, s:s, s:s}", "event", "start", "id",
                                          result->id, "replay", result->replay),
                                err));
-            GDN_TRY(run_case(planned, session, result, err));
+            GDN_TRY(run_case(planned, session, doctor, result, err));
         }
         GDN_TRY(emit_verdict(events, result, err));
         print_result(options, result);
@@ -208,8 +215,7 @@ static void give_up(gdn_run_result *run, const gdn_case_plan *plan,
     }
     while (run->n_cases < run->planned) {
         gdn_case_result *result = &run->cases[run->n_cases];
-        if (name_result(result, &plan->cases[run->n_cases], plan, options, NULL) !=
-            GDN_OK) {
+        if (name_result(result, &plan->cases[run->n_cases], options, NULL) != GDN_OK) {
             return;
         }
         result->message = strdup("the harness failed before");
@@ -222,6 +228,7 @@ static gdn_status run_on_device(gdn_run_result *run, const gdn_case_plan *plan,
                                 const gdn_device_spec *device, const gdn_paths *paths,
                                 gdn_error *err) {
     gdn_session session;
+    gdn_doctor doctor = {0};
     FILE *events = NULL;
     GDN_TRY(gdn_session_open(&session, device, paths->profiles, options->timeout, err));
     gdn_status status = describe_run(run, plan, &session, options, err);
@@ -236,7 +243,8 @@ static gdn_status run_on_device(gdn_run_result *run, const gdn_case_plan *plan,
                                       "planned", (json_int_t)plan->n_cases),
                             &cause);
         if (status == GDN_OK) {
-            status = run_cases(run, plan, &session, options, events, &cause);
+            status = run_cases(run, plan, &session, options,
+                               options->no_diagnosis ? NULL : &doctor, events, &cause);
         }
         if (status != GDN_OK) {
             give_up(run, plan, options, &cause);
@@ -246,6 +254,7 @@ static gdn_status run_on_device(gdn_run_result *run, const gdn_case_plan *plan,
     run->device_lost = session.lost;
     run->lost_reason = session.lost && session.reason ? strdup(session.reason) : NULL;
     gdn_session_close(&session);
+    gdn_doctor_destroy(&doctor);
     if (events && events != stdout) {
         fclose(events);
     }

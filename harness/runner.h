@@ -17,6 +17,7 @@ typedef struct gdn_run_options {
                   ///< came with the program, where they exist
     const char *events; ///< file for the event stream, "-" for stdout, or NULL
     double timeout;     ///< seconds a case
+    bool no_diagnosis;  ///< failing cases are not searched for the bug that explains them
     FILE *results;      ///< a line a case that is not a pass
     FILE *progress;     ///< progress bar, or NULL
 } gdn_run_options;

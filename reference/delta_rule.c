@@ -82,6 +82,8 @@ static state_block find_block(const gdn_tensor *state, const gdnp_head *head,
         const int64_t inner = state->stride[3];
         block.v_stride = vk ? inner : k_dim * inner;
         block.k_stride = vk ? head->v_dim * inner : inner;
+        block.v_flat = vk ? 1 : k_dim; /* limits belong to the values that they bound */
+        block.k_flat = vk ? head->v_dim : 1;
     }
     return block;
 }

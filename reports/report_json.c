@@ -54,12 +54,24 @@ static json_t *tensor_json(const gdn_tensor_result *t) {
         t->upstream_ok);
 }
 
+/* Members that only some cases have. */
+static json_t *add_notes(json_t *json, const gdn_case_result *result) {
+    const gdn_case_diagnosis *d = &result->diagnosis;
+    if (json && d->verdict) {
+        json_object_set_new(json, "diagnosis",
+                            json_pack("{s:s, s:o, s:o}", "verdict", d->verdict, "deviation",
+                                      text_or_null(d->deviation), "text",
+                                      json_string(d->text ? d->text : "")));
+    }
+    return json;
+}
+
 json_t *gdn_report_case_json(const gdn_case_result *result) {
     json_t *tensors = json_array();
     for (size_t i = 0; i < result->n_tensors; i++) {
         json_array_append_new(tensors, tensor_json(&result->tensors[i]));
     }
-    return json_pack(
+    json_t *json = json_pack(
         "{s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:{s:I, s:s}, s:{s:o, s:o, s:o}}", "id",
         result->id, "verdict", gdn_verdict_name(result->verdict), "message",
         text_or_null(result->message), "replay", text_or_null(result->replay), "output",
@@ -68,6 +80,7 @@ json_t *gdn_report_case_json(const gdn_case_result *result) {
         (json_int_t)result->stray_bytes, "first", result->stray_first, "seconds", "kernel",
         result->kernel_seconds >= 0 ? json_real(result->kernel_seconds) : json_null(),
         "device", number(result->device_seconds), "total", number(result->total_seconds));
+    return add_notes(json, result);
 }
 
 json_t *gdn_report_json(const gdn_run_result *run) {

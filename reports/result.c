@@ -128,6 +128,9 @@ void gdn_case_result_destroy(gdn_case_result *result) {
     free(result->message);
     free(result->replay);
     free(result->output);
+    free(result->diagnosis.verdict);
+    free(result->diagnosis.deviation);
+    free(result->diagnosis.text);
     *result = (gdn_case_result){0};
 }
 

@@ -77,6 +77,13 @@ typedef struct gdn_tensor_result {
 
 #define GDN_MAX_OUTPUTS 16
 
+/// What explains a failure; every member NULL if nobody looked.
+typedef struct gdn_case_diagnosis {
+    char *verdict;   ///< "diagnosed", "consistent with", "pattern"
+    char *deviation; ///< its name, or NULL
+    char *text;      ///< one line
+} gdn_case_diagnosis;
+
 typedef struct gdn_case_result {
     char *id;
     gdn_verdict verdict;
@@ -84,6 +91,7 @@ typedef struct gdn_case_result {
     char *replay;       ///< command line that reproduces it
     char *output;       ///< what the worker printed during the case; NULL if nothing
     bool golden_stored; ///< golden values came from a vector file, not from the reference
+    gdn_case_diagnosis diagnosis;
     gdn_tensor_result tensors[GDN_MAX_OUTPUTS];
     size_t n_tensors;
     int64_t stray_bytes;   ///< changed bytes outside every output row

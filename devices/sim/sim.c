@@ -7,7 +7,8 @@
  * about hardware.
  *
  * Options, separated by commas:
- *   deviation=NAME    a row of the deviation table (gdn-conform list deviations)
+ *   deviation=NAME    a row of the deviation table (gdn-conform list deviations); NAME+NAME:
+ *                     two bugs at once
  *   fault=KIND        run() misbehaves on every call: crash, hang, error, stdout
  *   fault-op=OP       only on calls of this op */
 #include "gdn/device.h"
@@ -22,7 +23,7 @@
 #include "gdn/reference.h"
 
 struct gdn_device {
-    const gdn_deviation *deviation;
+    const gdn_deviation *deviation, *second;
     char fault[16];
     gdn_op fault_op; /* GDN_OP_COUNT: every op */
 };
@@ -52,13 +53,29 @@ static gdn_status refuse_deviation(const char *name, gdn_error *err) {
     return status;
 }
 
+static gdn_status read_deviation(const gdn_deviation **deviation, const char *name,
+                                 gdn_error *err) {
+    *deviation = gdn_deviation_find(name);
+    return *deviation ? GDN_OK : refuse_deviation(name, err);
+}
+
+static gdn_status read_deviations(gdn_device *device, const char *value, gdn_error *err) {
+    const char *plus = strchr(value, '+');
+    if (!plus) {
+        return read_deviation(&device->deviation, value, err);
+    }
+    char first[64];
+    snprintf(first, sizeof first, "%.*s", (int)(plus - value), value);
+    GDN_TRY(read_deviation(&device->deviation, first, err));
+    return read_deviation(&device->second, plus + 1, err);
+}
+
 static gdn_status read_option(gdn_device *device, const char *option, gdn_error *err) {
     const char *value = strchr(option, '=');
     const size_t length = value ? (size_t)(value - option) : strlen(option);
     value = value ? value + 1 : "";
     if (length == strlen("deviation") && strncmp(option, "deviation", length) == 0) {
-        device->deviation = gdn_deviation_find(value);
-        return device->deviation ? GDN_OK : refuse_deviation(value, err);
+        return read_deviations(device, value, err);
     }
     if (length == strlen("fault") && strncmp(option, "fault", length) == 0 &&
         fault_is_known(value)) {
@@ -146,6 +163,9 @@ static gdn_status sim_run(gdn_device *device, const gdn_call *call, double *seco
     gdn_conventions conventions = *call->conventions;
     if (device->deviation) {
         GDN_TRY(gdn_deviation_apply(device->deviation, &conventions, err));
+    }
+    if (device->second) {
+        GDN_TRY(gdn_deviation_apply(device->second, &conventions, err));
     }
     gdn_call bent = *call;
     bent.conventions = &conventions;

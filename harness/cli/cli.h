@@ -21,6 +21,7 @@ enum {
 /// Subcommands; argv[0] is "gdn-conform NAME".
 int gdn_cmd_devices(int argc, char **argv);
 int gdn_cmd_explain(int argc, char **argv);
+int gdn_cmd_diagnose(int argc, char **argv);
 int gdn_cmd_generate(int argc, char **argv);
 int gdn_cmd_list(int argc, char **argv);
 int gdn_cmd_mutate(int argc, char **argv);

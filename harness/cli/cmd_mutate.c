@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,15 +9,27 @@
 
 #include "cli.h"
 #include "gdn/profile.h"
-#include "mutate.h"
+#include "hunts.h"
+#include "mutate_summary.h"
+#include "visibility.h"
 
-enum { KEY_JSON = 256, KEY_DEVIATIONS };
+/* Cases in which an input is seen before --lint leaves it alone. */
+#define LINT_ENOUGH 8
+
+enum { KEY_JSON = 256, KEY_DEVIATIONS, KEY_FULL, KEY_SUMMARY, KEY_LINT };
 
 static const struct argp_option OPTIONS[] = {
     {"suite", 's', "SUITE", 0, "Suite to score, repeatable, commas allowed (default ci)",
      0},
     {"deviations", KEY_DEVIATIONS, "FILE", 0,
      "Score on the deviations of a JSON file instead of the table", 0},
+    {"full", KEY_FULL, NULL, 0,
+     "Every deviation, or with --lint every input, on every case; with --json, what "
+     "suites/hunts/SUITE.json holds",
+     0},
+    {"summary", KEY_SUMMARY, NULL, 0, "Print the figures of suites, judge and diagnosis",
+     0},
+    {"lint", KEY_LINT, NULL, 0, "Score the cases' inputs: what a change of each moves", 0},
     {"json", KEY_JSON, NULL, 0, "Print the matrix as JSON", 0},
     {0},
 };
@@ -24,7 +37,7 @@ static const struct argp_option OPTIONS[] = {
 typedef struct arguments {
     const char *suites[GDN_CLI_MAX_SUITES];
     const char *deviations;
-    bool json;
+    bool json, full, summary, lint;
 } arguments;
 
 static error_t parse(int key, char *arg, struct argp_state *state) {
@@ -35,6 +48,15 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         return 0;
     case KEY_JSON:
         a->json = true;
+        return 0;
+    case KEY_FULL:
+        a->full = true;
+        return 0;
+    case KEY_SUMMARY:
+        a->summary = true;
+        return 0;
+    case KEY_LINT:
+        a->lint = true;
         return 0;
     case KEY_DEVIATIONS:
         a->deviations = arg;
@@ -82,13 +104,53 @@ static void print_json(const gdn_kill_matrix *matrix) {
     json_decref(rows);
 }
 
-static int report(const gdn_kill_matrix *matrix, bool json) {
+static void print_cases(const gdn_kill_matrix *matrix) {
+    size_t redundant = 0;
+    for (size_t row = 0; row < matrix->n_ids; row++) {
+        size_t kills = 0;
+        for (size_t m = 0; m < matrix->n_mutants; m++) {
+            kills += matrix->sights[row * matrix->n_mutants + m] == GDN_SIGHT_KILLED;
+        }
+        const size_t needed = gdn_hunts_needed(matrix, row);
+        redundant += needed == 0;
+        printf("hunts %2zu, needed for %2zu  %s\n", kills, needed, matrix->ids[row]);
+    }
+    printf("%zu of %zu cases kill nothing that %d others do not kill\n", redundant,
+           matrix->n_ids, GDN_MUTATE_KILLS);
+    gdn_score_pairs pairs = {0};
+    gdn_score_count(&pairs, matrix);
+    gdn_mutate_print_pairs(&pairs);
+}
+
+/* Full matrices are of one suite: its file of hunts is compared. */
+static int check_hunts(const gdn_kill_matrix *matrix, const arguments *a,
+                       const gdn_paths *paths) {
+    gdn_error err = {0};
+    char *losses = NULL;
+    bool holds = true;
+    if (gdn_hunts_check(matrix, a->suites[0], paths, &holds, &losses, &err) != GDN_OK) {
+        return gdn_cli_fail(&err);
+    }
+    fputs(holds ? "" : losses, stderr);
+    free(losses);
+    return holds ? GDN_EXIT_GREEN : GDN_EXIT_RED;
+}
+
+static int report(const gdn_kill_matrix *matrix, const arguments *a,
+                  const gdn_paths *paths) {
     size_t killed = 0, idle = 0;
     for (size_t i = 0; i < matrix->n_mutants; i++) {
         killed += matrix->mutants[i].kills > 0;
         idle += matrix->mutants[i].idle;
     }
-    if (json) {
+    if (a->full && a->json) {
+        json_t *hunts = gdn_hunts_json(matrix, a->suites[0]);
+        json_dumpf(hunts, stdout, JSON_INDENT(1));
+        putchar('\n');
+        json_decref(hunts);
+        return GDN_EXIT_GREEN; /* what to commit, not what to compare */
+    }
+    if (a->json) {
         print_json(matrix);
     } else {
         print_matrix(matrix);
@@ -99,7 +161,59 @@ static int report(const gdn_kill_matrix *matrix, bool json) {
         }
         putchar('\n');
     }
+    if (a->full) {
+        print_cases(matrix);
+        const int code = a->deviations ? GDN_EXIT_GREEN : check_hunts(matrix, a, paths);
+        if (code != GDN_EXIT_GREEN) {
+            return code;
+        }
+    }
     return killed + idle == matrix->n_mutants ? GDN_EXIT_GREEN : GDN_EXIT_RED;
+}
+
+static int lint(const arguments *a, const gdn_paths *paths) {
+    gdn_visibility v;
+    gdn_error err = {0};
+    size_t blind = 0;
+    if (gdn_visibility_measure(&v, a->suites, GDN_MUTATE_TOKENS, a->full ? 0 : LINT_ENOUGH,
+                               paths, &err) != GDN_OK) {
+        return gdn_cli_fail(&err);
+    }
+    printf("%-9s %-16s %-30s %7s %9s %12s %12s\n", "", "op", "input", "cases", "visible",
+           "by 1/128", "by 1/4");
+    for (size_t i = 0; i < v.n_fields; i++) {
+        const gdn_visible_field *f = &v.fields[i];
+        printf("%-9s %-16s %-30s %7zu %9zu", f->visible > 0 ? "" : "INVISIBLE",
+               gdn_op_get(f->op)->name, f->name, f->cases, f->visible);
+        for (int k = 0; k < 2; k++) {
+            const double x = k == 0 ? f->small : f->large;
+            if (f->cases == 0 || x < 0.0) {
+                printf(" %12s", "-");
+            } else {
+                printf(" %12.3g", x);
+            }
+        }
+        putchar('\n');
+        blind += f->visible == 0;
+    }
+    printf("%zu of %zu inputs visible in some of %zu cases (limits moved, median)\n",
+           v.n_fields - blind, v.n_fields, v.cases);
+    gdn_visibility_destroy(&v);
+    return blind == 0 ? GDN_EXIT_GREEN : GDN_EXIT_RED;
+}
+
+static int score(const arguments *a, const gdn_deviation *deviations, size_t count,
+                 const gdn_paths *paths) {
+    gdn_kill_matrix matrix;
+    gdn_error err = {0};
+    const gdn_mutate_options options = {.full_work = a->full ? INFINITY : 0.0};
+    if (gdn_mutate(&matrix, deviations, count, a->suites, &options, paths, &err) !=
+        GDN_OK) {
+        return gdn_cli_fail(&err);
+    }
+    const int code = report(&matrix, a, paths);
+    gdn_kill_matrix_destroy(&matrix);
+    return code;
 }
 
 int gdn_cmd_mutate(int argc, char **argv) {
@@ -110,17 +224,27 @@ int gdn_cmd_mutate(int argc, char **argv) {
             "Scores suites on known bugs: every deviation must be killed by some case.\v"
             "Cases are tried from the cheapest on, up to 257 tokens, until a deviation has "
             "two kills.\n"
-            "Exit: 0 every deviation is killed; 1 one survives or is nowhere visible.",
+            "Exit: 0 every deviation is killed (--lint: every input is visible somewhere; "
+            "--full: and the suite's hunts hold; --summary: every figure holds); 1 not; 2 "
+            "bad usage or input; 3 the harness failed.",
     };
     arguments a = {0};
     gdn_cli_parse(&ARGP, argc, argv, &a);
     if (!a.suites[0]) {
-        a.suites[0] = "ci";
+        a.suites[0] = a.summary ? "all" : "ci";
+    }
+    if (a.full && a.suites[1]) {
+        fprintf(stderr, "gdn-conform: --full: expected one suite but found \"%s\" too\n",
+                a.suites[1]);
+        return GDN_EXIT_USAGE;
     }
     gdn_paths paths;
     int code = GDN_EXIT_HARNESS;
     if (!gdn_cli_paths(&paths, &code)) {
         return code;
+    }
+    if (a.lint) {
+        return lint(&a, &paths);
     }
     gdn_error err = {0};
     gdn_deviation_list list = {0};
@@ -133,13 +257,9 @@ int gdn_cmd_mutate(int argc, char **argv) {
         deviations = list.items;
         count = list.count;
     }
-    gdn_kill_matrix matrix;
-    if (gdn_mutate(&matrix, deviations, count, a.suites, &paths, &err) == GDN_OK) {
-        code = report(&matrix, a.json);
-        gdn_kill_matrix_destroy(&matrix);
-    } else {
-        code = gdn_cli_fail(&err);
-    }
+    code = a.summary
+               ? gdn_mutate_summary(a.suites, deviations, count, list.count > 0, &paths)
+               : score(&a, deviations, count, &paths);
     gdn_deviation_list_destroy(&list);
     return code;
 }

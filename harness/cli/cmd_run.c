@@ -6,20 +6,25 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "doctor.h"
 #include "runner.h"
 
 #define DEFAULT_TIMEOUT 120.0
 
-enum { KEY_TIMEOUT = 256, KEY_VECTORS, KEY_CASE, KEY_REPORT, KEY_EVENTS };
+enum { KEY_TIMEOUT = 256, KEY_VECTORS, KEY_CASE, KEY_REPORT, KEY_EVENTS, KEY_NO_DIAGNOSIS };
 
 static const struct argp_option OPTIONS[] = {
     {"device", 'd', "DEVICE", 0, "Device to judge, NAME or NAME:OPTIONS (default cpu)", 0},
-    {"suite", 's', "SUITE", 0, "Suite of cases, repeatable, commas allowed (default ci)",
+    {"suite", 's', "SUITE", 0,
+     "Suite of cases, or path of a suite file with a slash in it; repeatable, commas "
+     "allowed (default ci)",
      0},
     {"case", KEY_CASE, "GLOB", 0, "Only cases whose id matches; * crosses '/'", 0},
     {"vectors", KEY_VECTORS, "DIR", 0, "Folder with the suites' golden vector files", 0},
     {"timeout", KEY_TIMEOUT, "SECONDS", 0, "Longest time a case may take (default 120)", 0},
     {"report", KEY_REPORT, "FILE", 0, "Write the JSON report", 0},
+    {"no-diagnosis", KEY_NO_DIAGNOSIS, NULL, 0,
+     "Do not search failing cases for the known bug that explains them", 0},
     {"events", KEY_EVENTS, "FILE", 0, "Write the event stream, - for stdout", 0},
     {0},
 };
@@ -55,6 +60,9 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case KEY_REPORT:
         a->report = arg;
         return 0;
+    case KEY_NO_DIAGNOSIS:
+        a->run.no_diagnosis = true;
+        return 0;
     case KEY_EVENTS:
         a->run.events = arg;
         return 0;
@@ -67,6 +75,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 }
 
 static int finish(const gdn_run_result *run, const char *report) {
+    gdn_doctor_summary(run, stdout);
     gdn_report_table(run, stdout);
     if (run->harness_error) {
         fprintf(stderr, "gdn-conform: %s\n", run->harness_error);

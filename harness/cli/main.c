@@ -16,6 +16,7 @@ static const struct {
 } COMMANDS[] = {
     {"devices", gdn_cmd_devices, "what is here, and why the rest is not"},
     {"explain", gdn_cmd_explain, "the terms of one element's limit, with numbers"},
+    {"diagnose", gdn_cmd_diagnose, "which known bug explains a failing case of a report"},
     {"generate", gdn_cmd_generate, "make golden vector files, or check them"},
     {"list", gdn_cmd_list, "ops, suites, profiles, cases, deviations, vectors"},
     {"mutate", gdn_cmd_mutate, "the kill matrix: which known bugs the suites see"},
