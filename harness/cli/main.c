@@ -18,8 +18,10 @@ static const struct {
     {"generate", gdn_cmd_generate, "make golden vector files, or check them"},
     {"list", gdn_cmd_list, "ops, suites, profiles, cases, deviations, vectors"},
     {"mutate", gdn_cmd_mutate, "the kill matrix: which known bugs the suites see"},
+    {"pull", gdn_cmd_pull, "fetch golden vector files from a store"},
+    {"push", gdn_cmd_push, "upload golden vector files, or a report"},
     {"run", gdn_cmd_run, "judge a device"},
-    {"vectors", gdn_cmd_vectors, "diff: by how much two golden files differ"},
+    {"vectors", gdn_cmd_vectors, "diff, lint and index of golden files"},
 };
 #define COUNT (sizeof COMMANDS / sizeof COMMANDS[0])
 
