@@ -19,8 +19,11 @@ enum {
 };
 
 /// Subcommands; argv[0] is "gdn-conform NAME".
+int gdn_cmd_check(int argc, char **argv);
 int gdn_cmd_devices(int argc, char **argv);
+int gdn_cmd_export(int argc, char **argv);
 int gdn_cmd_generate(int argc, char **argv);
+int gdn_cmd_import(int argc, char **argv);
 int gdn_cmd_list(int argc, char **argv);
 int gdn_cmd_mutate(int argc, char **argv);
 int gdn_cmd_pull(int argc, char **argv);

@@ -14,8 +14,11 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *what;
 } COMMANDS[] = {
+    {"check", gdn_cmd_check, "judge calls that production recorded"},
     {"devices", gdn_cmd_devices, "what is here, and why the rest is not"},
+    {"export", gdn_cmd_export, "golden vectors as safetensors"},
     {"generate", gdn_cmd_generate, "make golden vector files, or check them"},
+    {"import", gdn_cmd_import, "complete a captured call, so that check takes it"},
     {"list", gdn_cmd_list, "ops, suites, profiles, cases, deviations, vectors"},
     {"mutate", gdn_cmd_mutate, "the kill matrix: which known bugs the suites see"},
     {"pull", gdn_cmd_pull, "fetch golden vector files from a store"},
