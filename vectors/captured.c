@@ -15,6 +15,9 @@
 
 #define WHERE GDN_CAPTURE_KEY
 
+/* The one that gdn_call_check() lets a call do without. */
+#define OPTIONAL_SCALAR "chunked"
+
 static const gdn_tensor *find(const gdn_bundle *bundle, const char *folder,
                               const char *name) {
     char full[160];
@@ -73,10 +76,10 @@ static gdn_status collect_shapes(const gdn_bundle *bundle, gdn_op op, gdn_shapes
         const gdn_tensor *before = find(bundle, "input", argument->name);
         const gdn_tensor *after = find(bundle, "output", argument->name);
         const gdn_tensor *form = before ? before : after;
+        if (!before && !after && argument->optional) {
+            continue;
+        }
         if (!before && argument->access != GDN_OUT) {
-            if (argument->optional && !after) {
-                continue;
-            }
             return missing(err, "input", argument->name);
         }
         if (!after && argument->access != GDN_IN) {
@@ -104,6 +107,9 @@ static gdn_status collect_scalars(const json_t *about, gdn_op op, gdn_shapes *sh
     json_t *value;
     for (size_t i = 0; names[i]; i++) {
         const json_t *scalar = json_object_get(scalars, names[i]);
+        if (!scalar && strcmp(names[i], OPTIONAL_SCALAR) == 0) {
+            continue;
+        }
         if (!json_is_integer(scalar) && !json_is_boolean(scalar)) {
             return gdn_error_set(err, GDN_ERR_FORMAT,
                                  WHERE ".scalars.%s: expected a number but found %s "

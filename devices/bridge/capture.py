@@ -101,11 +101,12 @@ def bytes_of(*tensors):
     return sum(t.numel() * t.element_size() for t in tensors if t is not None)
 
 
-def widen(*tensors):
-    """Copies in one type: the given one if all agree, else fp32, which holds each exactly."""
-    types_seen = {t.dtype for t in tensors}
-    dtype = types_seen.pop() if len(types_seen) == 1 else torch.float32
-    return [host(t, dtype) for t in tensors]
+def as_type(tensor, dtype, what):
+    """A copy in another type, where that loses nothing."""
+    copy = host(tensor)
+    if not torch.equal(copy.to(dtype).to(copy.dtype), copy):
+        raise NotRecorded(f"{what} is {copy.dtype}, and not exact in {dtype}")
+    return copy.to(dtype)
 
 
 # ---- one function each: arguments in the engine's words to a call in the harness's ----
@@ -164,35 +165,34 @@ def gdn_attention(a):
         **{n: int(a[n]) for n in XPU_SCALARS})
 
 
+def gate_inputs(a):
+    return {"A_log": host(a["A_log"], torch.float32), "a": host(a["a"]), "b": host(a["b"]),
+            "dt_bias": as_type(a["dt_bias"], a["a"].dtype, "dt_bias")}
+
+
 def fused_gdn_gating(a):
     """-> (g, beta), [N, HV] or [1, N, HV]; beta may be stored in b's type."""
     if a.get("beta", 1.0) != 1.0:
         raise NotRecorded("softplus with another beta than 1")
     size = 2 * bytes_of(a["a"], a["b"]) + 8 * a["a"].numel()
 
-    def before():
-        x, b, dt_bias = widen(a["a"], a["b"], a["dt_bias"])
-        return {"A_log": host(a["A_log"], torch.float32), "a": x, "b": b, "dt_bias": dt_bias}
-
     def after(result):
-        return {n: host(t, torch.float32).reshape(a["a"].shape)
-                for n, t in zip(("g", "beta"), result)}
+        return {n: host(t).reshape(a["a"].shape) for n, t in zip(("g", "beta"), result)}
 
-    return size, a["A_log"], lambda: Recording("gdn_gating", before(), after)
+    return size, a["A_log"], lambda: Recording("gdn_gating", gate_inputs(a), after)
 
 
-def delta_inputs(a):
-    """q, k, v, g, beta of one packed batch, without the leading 1."""
+def delta_inputs(a, ready_gates=True):
+    """q, k, v and ready-made gates of one packed batch, without the leading 1."""
     if a["q"].dim() != 4 or a["q"].shape[0] != 1 or a.get("cu_seqlens") is None:
         raise NotRecorded("a batch that is not packed by cu_seqlens")
-    if a["beta"].dim() != 3:
+    if ready_gates and a["beta"].dim() != 3:
         raise NotRecorded("one beta an element")
     scale = a.get("scale")
     if scale is not None and abs(scale - a["q"].shape[-1] ** -0.5) > 1e-6 * abs(scale):
         raise NotRecorded(f"scale {scale} is not the root of 1 / K")
-    q, k, v = widen(a["q"], a["k"], a["v"])
-    return {"q": q[0], "k": k[0], "v": v[0], "g": host(a["g"], torch.float32)[0],
-            "beta": host(a["beta"], torch.float32)[0],
+    names = ("q", "k", "v", "g", "beta") if ready_gates else ("q", "k", "v")
+    return {**{n: host(a[n])[0] for n in names},
             "query_start_loc": host(a["cu_seqlens"], torch.int32)}
 
 
@@ -241,12 +241,35 @@ def chunk_gated_delta_rule(a):
         return {"out": host(result[0])[0], "ssm_state": pool(result[1])}
 
     return size, None, lambda: Recording(
+        "gated_delta_rule", before(), after, chunked=1,
+        use_qk_l2norm=int(bool(a.get("use_qk_l2norm_in_kernel", False))))
+
+
+def fused_sigmoid_gating_delta_rule_update(a):
+    """In place on a pool, with the gates inside (contract sglang_npu 4)."""
+    pool, indices = a.get("initial_state_source"), a.get("initial_state_indices")
+    if pool is None or indices is None or a.get("softplus_beta", 1.0) != 1.0 or a.get("is_kda"):
+        raise NotRecorded("no state pool, another softplus, or KDA")
+    if a.get("disable_state_update") or a.get("intermediate_states_buffer") is not None:
+        raise NotRecorded("a target verification")
+    slots = Slots(indices)
+    size = 2 * bytes_of(a["q"], a["k"], a["v"], a["a"], a["b"]) + slots.bytes(pool)
+
+    def before():
+        return {**delta_inputs(a, ready_gates=False), **gate_inputs(a),
+                "ssm_state": slots.cut(pool), "state_indices": slots.renumber(indices)}
+
+    def after(result):
+        return {"out": host(result)[0], "ssm_state": slots.cut(pool)}
+
+    return size, a["A_log"], lambda: Recording(
         "gated_delta_rule", before(), after,
         use_qk_l2norm=int(bool(a.get("use_qk_l2norm_in_kernel", False))))
 
 
-def causal_conv1d_fn(a):
-    """x and result [C, N], pool [lines, C, rows] (contract vllm_cpu_and_metadata 2.1)."""
+def causal_conv1d_fn(a, rows_first):
+    """x and result [C, N], pool [lines, C, rows] (contract vllm_cpu_and_metadata 2.1).
+    `rows_first`: the engine's memory, and so its profile, has [lines, rows, C]."""
     pool, indices = a.get("conv_states"), a.get("cache_indices")
     if pool is None or indices is None or indices.dim() != 1 or a.get("query_start_loc") is None:
         raise NotRecorded("no pool of conv states by slot")
@@ -254,7 +277,9 @@ def causal_conv1d_fn(a):
         raise NotRecorded("no activation")
     slots = Slots(indices)
     size = 2 * bytes_of(a["x"]) + slots.bytes(pool)
-    rows = lambda: slots.cut(pool).transpose(1, 2).contiguous()
+
+    def rows():
+        return slots.cut(pool.transpose(1, 2) if rows_first else pool)
 
     def before():
         flags = a.get("has_initial_state")
@@ -271,12 +296,14 @@ def causal_conv1d_fn(a):
     return size, a["weight"], lambda: Recording("causal_conv1d", before(), after)
 
 
-#: name of the function -> (translator, profile by engine)
+#: name of the function -> translator; with a package, for that engine's one only
 HOOKS = {
     "fused_gdn_gating": fused_gdn_gating,
     "fused_recurrent_gated_delta_rule": fused_recurrent_gated_delta_rule,
     "chunk_gated_delta_rule": chunk_gated_delta_rule,
-    "causal_conv1d_fn": causal_conv1d_fn,
+    "vllm.causal_conv1d_fn": functools.partial(causal_conv1d_fn, rows_first=True),
+    "sglang.causal_conv1d_fn": functools.partial(causal_conv1d_fn, rows_first=False),
+    "sglang.fused_sigmoid_gating_delta_rule_update": fused_sigmoid_gating_delta_rule_update,
 }
 #: (namespace, name) in torch.ops -> translator and names of the positional arguments
 OP_HOOKS = {("_xpu_C", "gdn_attention"): (gdn_attention, XPU_NAMES)}
@@ -384,21 +411,23 @@ class Capture:
 
     def _patch_module(self, module):
         """Wherever a module holds a function under its public name, also by import."""
-        for name, translate in HOOKS.items():
+        engine = module.__name__.split(".")[0]
+        for key, translate in HOOKS.items():
+            package, _, name = key.rpartition(".")
+            if package not in ("", engine):
+                continue
             function = module.__dict__.get(name)
             if not self._wanted(name) or not callable(function) or hasattr(
                     function, "gdn_original"):
                 continue
-            engine = module.__name__.split(".")[0]
-            key = id(function)
-            if key not in self._wrappers:
+            if id(function) not in self._wrappers:
                 try:
                     names = tuple(inspect.signature(function).parameters)
                 except (TypeError, ValueError):
                     continue
-                self._wrappers[key] = self._wrap(function, name, translate, names,
-                                                 PROFILES[engine])
-            self._set(module, name, self._wrappers[key])
+                self._wrappers[id(function)] = self._wrap(function, name, translate, names,
+                                                          PROFILES[engine])
+            self._set(module, name, self._wrappers[id(function)])
 
     def _wrap(self, function, name, translate, names, profile):
         @functools.wraps(function, updated=())

@@ -38,10 +38,12 @@ def normalise(x):
     return x / torch.sqrt((x * x).sum(-1, keepdim=True) + 1e-6)
 
 
-def recur(q, k, v, g, beta, state, norm=True):
-    """One token: q, k [HK,K], v [HV,V], g, beta [HV], state [HV,V,K]; fp64, state updated."""
+def recur(q, k, v, g, beta, state, norm=True, stored=False):
+    """One token: q, k [HK,K], v [HV,V], g, beta [HV], state [HV,V,K]; fp64, state updated.
+    `stored`: normalised q and k pass through T, as in the engines' chunk kernels."""
     r = v.shape[0] // q.shape[0]
     q, k = (normalise(q), normalise(k)) if norm else (q, k)
+    q, k = (q.to(T).double(), k.to(T).double()) if stored else (q, k)
     q, k = (x.repeat_interleave(r, 0) for x in (q * q.shape[-1] ** -0.5, k))
     state *= torch.exp(g)[:, None, None]
     delta = beta[:, None] * (v - torch.einsum("hvk,hk->hv", state, k))
@@ -57,7 +59,7 @@ def gates(A_log, a, dt_bias, b):
 
 def fused_gdn_gating(A_log, a, b, dt_bias, beta=1.0, threshold=20.0):
     g, sigmoid = gates(A_log, a, dt_bias, b)
-    return g.float()[None], sigmoid.float()[None]
+    return g.float()[None], sigmoid.to(b.dtype)[None]
 
 
 def fused_recurrent_gated_delta_rule(q, k, v, g, beta, scale=None, initial_state=None,
@@ -86,14 +88,27 @@ def chunk_gated_delta_rule(q, k, v, g, beta, scale=None, initial_state=None,
     for n in range(len(cu_seqlens) - 1):
         for t in range(int(cu_seqlens[n]), int(cu_seqlens[n + 1])):
             out[0, t] = recur(*(x[0, t].double() for x in (q, k, v, g, beta)), final[n],
-                              use_qk_l2norm_in_kernel).to(v.dtype)
+                              use_qk_l2norm_in_kernel, stored=True).to(v.dtype)
     return out, final.float()
 
 
-def convolve(x, weight, bias, history):
-    """x [L,C], history [W-1,C] -> y [L,C] in fp64 and the last W-1 inputs."""
+def fused_sigmoid_gating_delta_rule_update(
+        A_log, a, dt_bias, softplus_beta, softplus_threshold, q, k, v, b,
+        initial_state_source, initial_state_indices, scale=None,
+        use_qk_l2norm_in_kernel=False, cu_seqlens=None):
+    g, beta = gates(A_log, a, dt_bias, b)
+    return fused_recurrent_gated_delta_rule(
+        q, k, v, g[None], beta[None], initial_state=initial_state_source,
+        cu_seqlens=cu_seqlens, ssm_state_indices=initial_state_indices,
+        use_qk_l2norm_in_kernel=use_qk_l2norm_in_kernel)[0]
+
+
+def convolve(x, weight, bias, history, products=torch.float64):
+    """x [L,C], history [W-1,C] -> y [L,C] in fp64 and the last W-1 inputs. `products`: the type
+    that each weight times its input is rounded to; T in the Triton kernels."""
     line = torch.cat([history, x])
-    y = sum(line[w:w + len(x)].double() * weight[:, w].double() for w in range(W))
+    y = sum((line[w:w + len(x)].double() * weight[:, w].double()).to(products).double()
+            for w in range(W))
     y = y + (0 if bias is None else bias.double())
     return y * torch.sigmoid(y), line[-(W - 1):]
 
@@ -107,7 +122,7 @@ def causal_conv1d_fn(x, weight, bias, conv_states=None, query_start_loc=None,
         history = conv_states[slot].t().clone()
         if not has_initial_state[n]:
             history.zero_()
-        y, rest = convolve(x[:, first:last].t(), weight, bias, history)
+        y, rest = convolve(x[:, first:last].t(), weight, bias, history, T)
         out[:, first:last] = y.t().to(x.dtype)
         conv_states[slot] = rest.t()
     return out
@@ -151,7 +166,7 @@ LIBRARY.define(SCHEMA)
 LIBRARY.impl("gdn_attention", gdn_attention, "CPU")
 
 FUNCTIONS = (fused_gdn_gating, fused_recurrent_gated_delta_rule, chunk_gated_delta_rule,
-             causal_conv1d_fn)
+             causal_conv1d_fn, fused_sigmoid_gating_delta_rule_update)
 
 
 def install(engine):
@@ -174,7 +189,7 @@ def rand(*shape, dtype=T):
 def delta_arguments(starts):
     n = starts[-1]
     return {"q": rand(1, n, HK, K), "k": rand(1, n, HK, K), "v": rand(1, n, HV, V),
-            "g": -torch.rand(1, n, HV), "beta": torch.rand(1, n, HV),
+            "g": -torch.rand(1, n, HV), "beta": torch.rand(1, n, HV).to(T),
             "cu_seqlens": torch.tensor(starts, dtype=torch.int32),
             "use_qk_l2norm_in_kernel": True}
 
@@ -185,7 +200,7 @@ class Layer:
     def __init__(self):
         self.A_log, self.dt_bias = torch.randn(HV), rand(HV)
         self.weight = rand(C, W)
-        self.conv = rand(20, C, W - 1)
+        self.conv = rand(20, W - 1, C).transpose(1, 2)  # rows first in memory, as vLLM's
         self.ssm = torch.randn(20, HV, V, K)
 
     def xpu(self, rows=9, used=7):
@@ -220,6 +235,14 @@ class Layer:
             num_accepted_tokens=torch.tensor([2, 0]).int(), **delta_arguments([0, 3, 6]))
         return [g, beta, y, o, final, d, s, self.conv.clone(), self.ssm.clone()]
 
+    def sglang_decode(self, module):
+        arguments = delta_arguments([0, 1, 2])
+        del arguments["g"], arguments["beta"]
+        return module.fused_sigmoid_gating_delta_rule_update(
+            self.A_log, rand(2, HV), self.dt_bias, 1.0, 20.0, b=rand(2, HV),
+            initial_state_source=self.ssm, initial_state_indices=torch.tensor([3, 9]).int(),
+            **arguments)
+
 
 def model_run(module, layers=3, steps=2):
     torch.manual_seed(11)
@@ -238,7 +261,7 @@ class Case(unittest.TestCase):
         torch.manual_seed(3)
 
     def capture(self, **more):
-        return capture.Capture(self.folder, profile="vllm-xpu", **more)
+        return capture.Capture(self.folder, **more)
 
     def check(self, code, files):
         result = subprocess.run([PROGRAM, "check", *files], stdout=subprocess.PIPE,
@@ -261,12 +284,26 @@ class Recorded(Case):
         self.assertEqual(len(c.files), 2 * 5 + 1)
         self.check(0, c.files)
 
+    def test_recorded_calls_of_sglang_pass(self):
+        for name in [n for n in sys.modules if n.split(".")[0] == "vllm"]:
+            sys.modules.pop(name)  # the doubles would be shared with it
+        module = install("sglang")
+        with self.capture(functions={"causal_conv1d_fn", "fused_gdn_gating",
+                                     "chunk_gated_delta_rule",
+                                     "fused_sigmoid_gating_delta_rule_update"}) as c:
+            layer = Layer()
+            layer.step(module)
+            layer.sglang_decode(module)
+        self.assertEqual(len(c.files), 4, c.skipped)
+        self.assertEqual({self.about(f)["profile"] for f in c.files}, {"sglang"})
+        self.check(0, c.files)
+
     def test_recorded_calls_of_wrong_ops_fail(self):
         right = recur
 
-        def wrong(q, k, v, g, beta, state, norm=True):
-            out = right(q, k, v, g, beta, state, norm)
-            state += 1e-3
+        def wrong(*arguments, **more):
+            out = right(*arguments, **more)
+            arguments[5].add_(0.05)  # the state
             return out
 
         globals()["recur"] = wrong
