@@ -10,6 +10,7 @@
 #include "apart.h"
 #include "captured.h"
 #include "hdf5_io.h"
+#include "replace_file.h"
 #include "safetensors.h"
 #include "vector_file.h"
 
@@ -255,29 +256,34 @@ static gdn_status write_dataset(hid_t file, const gdn_tensor *tensor, gdn_error 
     return status;
 }
 
+static gdn_status fill_hdf5(const char *path, const gdn_tensor *tensors, size_t count,
+                            const char *about, gdn_error *err) {
+    hid_t file = H5I_INVALID_HID;
+    gdnp_h5_start();
+    GDN_TRY(gdnp_h5_file_create(path, &file, err));
+    gdn_status status = gdnp_h5_write_text(file, GDN_CAPTURE_KEY, about, err);
+    for (size_t i = 0; status == GDN_OK && i < count; i++) {
+        status = write_dataset(file, &tensors[i], err);
+    }
+    if (H5Fclose(file) < 0 && status == GDN_OK) {
+        status = gdnp_h5_fail(err, GDN_ERR_IO, "cannot write %s", path);
+    }
+    return status;
+}
+
 static gdn_status write_hdf5(const char *path, const gdn_tensor *tensors, size_t count,
                              const char *about, gdn_error *err) {
-    hid_t file = H5I_INVALID_HID;
+    int fd = -1;
     char *temporary = NULL;
-    if (asprintf(&temporary, "%s.%ld.tmp", path, (long)getpid()) < 0) {
-        return gdn_error_set(err, GDN_ERR_OOM, "no memory to write %s", path);
-    }
-    gdnp_h5_start();
-    gdn_status status = gdnp_h5_file_create(temporary, &file, err);
+    gdn_status status = gdnp_temporary_create(path, &temporary, &fd, err);
     if (status == GDN_OK) {
-        status = gdnp_h5_write_text(file, GDN_CAPTURE_KEY, about, err);
-        for (size_t i = 0; status == GDN_OK && i < count; i++) {
-            status = write_dataset(file, &tensors[i], err);
-        }
-        if (H5Fclose(file) < 0 && status == GDN_OK) {
-            status = gdnp_h5_fail(err, GDN_ERR_IO, "cannot write %s", path);
-        }
+        close(fd);
+        status = fill_hdf5(temporary, tensors, count, about, err);
     }
-    if (status == GDN_OK && rename(temporary, path) != 0) {
-        status =
-            gdn_error_set(err, GDN_ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    if (status == GDN_OK) {
+        status = gdnp_rename_over(&temporary, path, err);
     }
-    if (status != GDN_OK) {
+    if (temporary) {
         unlink(temporary);
     }
     free(temporary);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "hdf5_io.h"
+#include "replace_file.h"
 
 #define PREFIX 8
 
@@ -299,30 +300,40 @@ static bool write_tensor(FILE *out, const gdn_tensor *t) {
     return ok;
 }
 
-gdn_status gdn_safetensors_write(const char *path, const gdn_tensor *tensors, size_t count,
-                                 const json_t *metadata, gdn_error *err) {
-    char *temporary = NULL;
-    char *header = make_header(tensors, count, metadata);
-    if (!header || asprintf(&temporary, "%s.%ld.tmp", path, (long)getpid()) < 0) {
-        free(header);
-        return gdn_error_set(err, GDN_ERR_OOM, "no memory to write %s", path);
-    }
+static bool write_file(FILE *out, const char *header, const gdn_tensor *tensors,
+                       size_t count) {
     unsigned char prefix[PREFIX];
     const uint64_t length = strlen(header);
     for (int i = 0; i < PREFIX; i++) {
         prefix[i] = (unsigned char)(length >> (8 * i));
     }
-    errno = 0;
-    gdn_status status = GDN_OK;
-    FILE *out = fopen(temporary, "wbe");
-    bool ok = out && fwrite(prefix, 1, PREFIX, out) == PREFIX && fputs(header, out) >= 0;
+    bool ok = fwrite(prefix, 1, PREFIX, out) == PREFIX && fputs(header, out) >= 0;
     for (size_t i = 0; ok && i < count; i++) {
         ok = write_tensor(out, &tensors[i]);
     }
-    const int cause = errno;
-    if (!out || fclose(out) != 0 || !ok || rename(temporary, path) != 0) {
-        status = gdn_error_set(err, GDN_ERR_IO, "cannot write %s: %s", path,
-                               strerror(ok ? errno : cause));
+    return ok;
+}
+
+gdn_status gdn_safetensors_write(const char *path, const gdn_tensor *tensors, size_t count,
+                                 const json_t *metadata, gdn_error *err) {
+    int fd = -1;
+    char *temporary = NULL;
+    char *header = make_header(tensors, count, metadata);
+    if (!header) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory to write %s", path);
+    }
+    gdn_status status = gdnp_temporary_create(path, &temporary, &fd, err);
+    if (status == GDN_OK) {
+        FILE *out = fdopen(fd, "wb");
+        const bool written = out && write_file(out, header, tensors, count);
+        if (!out || fclose(out) != 0 || !written) {
+            status = gdn_error_set(err, GDN_ERR_IO, "cannot write %s: %s", path,
+                                   strerror(errno));
+        } else {
+            status = gdnp_rename_over(&temporary, path, err);
+        }
+    }
+    if (temporary) {
         unlink(temporary);
     }
     free(temporary);

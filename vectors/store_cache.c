@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "replace_file.h"
 #include "vector_file.h"
 
 static gdn_status refused(gdn_error *err, const char *what, const char *path) {
@@ -179,21 +180,13 @@ void gdnp_cache_release(const gdnp_cache *cache, const char *sha256, int fd, boo
 
 /* ---- small files, written beside and renamed ---- */
 
-static gdn_status write_text(const char *path, const char *text, size_t size,
-                             gdn_error *err) {
+static gdn_status write_text(const char *path, const char *text, gdn_error *err) {
     char *temporary = NULL;
-    if (asprintf(&temporary, "%s.%ld.tmp", path, (long)getpid()) < 0) {
-        return gdn_error_set(err, GDN_ERR_OOM, "no memory for a path");
+    gdn_status status = gdnp_temporary_text(path, text, &temporary, err);
+    if (status == GDN_OK) {
+        status = gdnp_rename_over(&temporary, path, err);
     }
-    gdn_status status = GDN_OK;
-    FILE *file = fopen(temporary, "wbe");
-    const bool written = file && fwrite(text, 1, size, file) == size;
-    if (!file || fclose(file) != 0 || !written) {
-        status = refused(err, "write", temporary);
-    } else if (rename(temporary, path) != 0) {
-        status = refused(err, "rename", temporary);
-    }
-    if (status != GDN_OK) {
+    if (temporary) {
         unlink(temporary);
     }
     free(temporary);
@@ -222,7 +215,7 @@ gdn_status gdnp_cache_add(const gdnp_cache *cache, const char *text, size_t size
     char *path = NULL;
     gdn_sha256(text, size, sha256);
     GDN_TRY(join(&path, cache, "blobs", sha256, "", err));
-    const gdn_status status = write_text(path, text, size, err);
+    const gdn_status status = write_text(path, text, err);
     free(path);
     return status;
 }
@@ -251,7 +244,7 @@ gdn_status gdnp_cache_set_url(const gdnp_cache *cache, const char *url, const ch
     char *path = NULL, key[65];
     gdn_sha256(url, strlen(url), key);
     GDN_TRY(join(&path, cache, "urls", key, "", err));
-    const gdn_status status = write_text(path, sha256, strlen(sha256), err);
+    const gdn_status status = write_text(path, sha256, err);
     free(path);
     return status;
 }
