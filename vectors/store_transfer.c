@@ -27,18 +27,11 @@ static size_t write_body(char *bytes, size_t one, size_t n, void *data) {
         t->too_much = true;
         return 0;
     }
-    for (size_t done = 0; done < n;) {
-        const ssize_t wrote =
-            pwrite(t->fd, bytes + done, n - done, (off_t)(t->have + (int64_t)done));
-        if (wrote < 0 && errno != EINTR) {
-            t->write_errno = errno;
-            return 0;
-        }
-        done += wrote > 0 ? (size_t)wrote : 0;
+    if (!gdnp_sink_write(t->sink, bytes, n)) {
+        return 0;
     }
     t->have += (int64_t)n;
     t->fetched += (int64_t)n;
-    gdnp_hasher_advance(t->hasher, t->have);
     return n;
 }
 
@@ -54,7 +47,6 @@ static gdn_status prepare(gdnp_transfer *t, const gdnp_http_url *base,
     }
     t->resumed = t->have;
     t->too_much = false;
-    t->write_errno = 0;
     GDN_TRY(gdnp_request_create(&t->request, base, t->file.path, options, err));
     CURL *easy = t->request.easy;
     curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
@@ -63,7 +55,7 @@ static gdn_status prepare(gdnp_transfer *t, const gdnp_http_url *base,
     if (t->have > 0) {
         curl_easy_setopt(easy, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)t->have);
     }
-    return gdnp_hasher_start(&t->hasher, t->fd, t->have, err);
+    return gdnp_sink_start(&t->sink, t->fd, t->have, err);
 }
 
 gdn_status gdnp_transfer_start(gdnp_transfer *t, const gdnp_http_url *base,
@@ -161,15 +153,15 @@ gdn_status gdnp_transfer_end(gdnp_transfer *t, CURLcode code,
     curl_easy_getinfo(t->request.easy, CURLINFO_RESPONSE_CODE, &http);
     gdnp_request_log(&t->request, options, "GET");
     gdn_status status = gdnp_request_judge(&t->request, code, &passing, &wait, &cause);
-    gdnp_hasher_finish(t->hasher, status != GDN_OK, digest);
-    t->hasher = NULL;
-    if (status == GDN_OK) {
-        status = arrived(t, digest, err);
-    } else if (t->write_errno != 0) {
+    const int write_errno = gdnp_sink_finish(t->sink, digest);
+    t->sink = NULL;
+    if (write_errno != 0) {
         /* Half a file on a full disk helps nobody. */
         drop(t);
         status = gdn_error_set(err, GDN_ERR_IO, "%s/blobs: cannot write %s: %s",
-                               t->cache->folder, t->file.name, strerror(t->write_errno));
+                               t->cache->folder, t->file.name, strerror(write_errno));
+    } else if (status == GDN_OK) {
+        status = arrived(t, digest, err);
     } else if (t->resumed > 0 &&
                (t->too_much || code == CURLE_RANGE_ERROR || http == 416)) {
         status = from_start(t);
@@ -186,9 +178,9 @@ gdn_status gdnp_transfer_end(gdnp_transfer *t, CURLcode code,
 
 void gdnp_transfer_cancel(gdnp_transfer *t) {
     char digest[65];
-    if (t->hasher) {
-        gdnp_hasher_finish(t->hasher, true, digest);
-        t->hasher = NULL;
+    if (t->sink) {
+        gdnp_sink_finish(t->sink, digest);
+        t->sink = NULL;
     }
     if (t->fd >= 0) {
         gdnp_cache_release(t->cache, t->file.sha256, t->fd, false);

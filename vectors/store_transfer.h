@@ -7,9 +7,9 @@
 #define GDN_STORE_TRANSFER_H
 
 #include "store_cache.h"
-#include "store_hash.h"
 #include "store_http.h"
 #include "store_index.h"
+#include "store_sink.h"
 
 typedef enum gdnp_phase {
     GDNP_WAITING, ///< for a place, for another process, or for the next try
@@ -26,12 +26,11 @@ typedef struct gdnp_transfer {
     int64_t have;    ///< bytes in the beginning
     int64_t resumed; ///< of them, from before this try
     int64_t fetched; ///< over the network, all tries
-    gdnp_hasher *hasher;
+    gdnp_sink *sink;
     gdnp_request request;
     unsigned tries;  ///< failures since the last progress
     bool from_start; ///< a continued file was wrong: its beginning was
     bool too_much;   ///< why the writer stopped: more bytes than the index says
-    int write_errno; ///< why the writer stopped: the disk
 } gdnp_transfer;
 
 double gdnp_seconds(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* `vectors diff`: a regeneration, reviewed as numbers. The other actions: vectors_lint.h. */
+/* `vectors diff`: a regeneration, reviewed as numbers. Other actions: vectors_lint.h. */
 #include <errno.h>
 #include <inttypes.h>
 #include <libgen.h>
