@@ -211,3 +211,42 @@ class Rude:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+class Witness:
+    """Remembers (method, path, headers, body) of every request; a GET is redirected to `target`
+    or, without one, answered with an empty 404."""
+
+    def __init__(self, target=None):
+        outer = self
+        self.seen = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def answer(self):
+                size = int(self.headers.get("Content-Length") or 0)
+                outer.seen.append((self.command, self.path, dict(self.headers),
+                                   self.rfile.read(size)))
+                if self.command == "POST":
+                    self.send_response(201)
+                elif target:
+                    self.send_response(302)
+                    self.send_header("Location", target + self.path.lstrip("/"))
+                else:
+                    self.send_response(404)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            do_GET = do_POST = do_PUT = answer
+
+            def log_message(self, *arguments):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def url(self, user=""):
+        return f"http://{user}127.0.0.1:{self.server.server_address[1]}/"
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()

@@ -15,7 +15,7 @@ import tempfile
 import time
 import unittest
 
-from store_server import Nginx, Rude, sha256, write_index
+from store_server import Nginx, Rude, Witness, sha256, write_index
 
 BIN, SOURCE = sys.argv[1:3]
 PROGRAM = os.path.join(BIN, "gdn-conform")
@@ -166,6 +166,14 @@ class Pull(Server):
             self.expect(2, "pull", self.url(path), err="another scheme")
         self.expect(2, "pull", self.nginx.tls("downgrade/"), "--cacert",
                     self.nginx.path("ca.pem"), err="another scheme")
+
+    def test_proxies_from_the_environment(self):
+        proxy = self.url()  # nginx takes the absolute form and serves its own files
+        self.expect(0, "pull", "http://vectors.invalid/", "--suite", "smoke",
+                    http_proxy=proxy)
+        self.assertIn("http://vectors.invalid/smoke.h5", self.nginx.requests())
+        self.expect(3, "pull", "http://vectors.invalid/", "--retries", "0",
+                    http_proxy=proxy, no_proxy="vectors.invalid", err="vectors.invalid")
 
     def test_bad_urls_and_suites(self):
         self.expect(2, "pull", "ftp://127.0.0.1/", err='scheme "ftp"')
@@ -327,6 +335,34 @@ class Push(Server):
                   encoding="ascii") as file:
             self.assertEqual(file.read(), "{}")
         self.expect(2, "push", self.url("moved/x.json"), report, err="not redirected")
+
+    def witness(self, target=None):
+        server = Witness(target)
+        self.addCleanup(server.close)
+        return server
+
+    def test_post_sends_the_file_and_the_token(self):
+        server = self.witness()
+        report = os.path.join(self.folder, "report.json")
+        with open(report, "w", encoding="ascii") as file:
+            file.write('{"verdict": "pass"}')
+        self.expect(0, "push", server.url() + "upload", report, "--post",
+                    GDN_CONFORM_TOKEN=SECRET)
+        (method, path, headers, body), = server.seen
+        self.assertEqual((method, path, body), ("POST", "/upload", b'{"verdict": "pass"}'))
+        self.assertEqual(headers["Authorization"], "Bearer " + SECRET)
+        self.expect(2, "push", server.url(), GOLDEN, "--post", err="--post")
+
+    def test_secrets_stay_with_the_host_that_they_are_for(self):
+        other = self.witness()
+        first = self.witness(other.url())
+        for user, more in (("", {"GDN_CONFORM_TOKEN": SECRET}), (f"ada:{SECRET}@", {})):
+            _, err = self.expect(2, "pull", first.url(user), "--retries", "0",
+                                 err="404", **more)
+            self.assertNotIn(SECRET, err)
+            self.assertIn("Authorization", first.seen[-1][2])
+            self.assertEqual(other.seen[-1][1], "/index.json")
+            self.assertNotIn("Authorization", other.seen[-1][2])
 
     def test_bad_tokens_and_damaged_vectors(self):
         self.expect(2, "push", "http://vectors.invalid/", GOLDEN, GDN_CONFORM_TOKEN=SECRET,
