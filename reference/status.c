@@ -61,6 +61,8 @@ const char *gdn_status_name(gdn_status status) {
         return "unsupported";
     case GDN_ERR_BLIND:
         return "blind";
+    case GDN_ERR_NETWORK:
+        return "network";
     }
     return "unknown status";
 }

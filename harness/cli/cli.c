@@ -75,6 +75,7 @@ int gdn_cli_fail(const gdn_error *err) {
     case GDN_ERR_OOM:
     case GDN_ERR_ABI:
     case GDN_ERR_BLIND:
+    case GDN_ERR_NETWORK:
         break;
     }
     return GDN_EXIT_HARNESS;

@@ -19,12 +19,17 @@ enum {
 };
 
 /// Subcommands; argv[0] is "gdn-conform NAME".
+int gdn_cmd_check(int argc, char **argv);
 int gdn_cmd_devices(int argc, char **argv);
-int gdn_cmd_explain(int argc, char **argv);
 int gdn_cmd_diagnose(int argc, char **argv);
+int gdn_cmd_explain(int argc, char **argv);
+int gdn_cmd_export(int argc, char **argv);
 int gdn_cmd_generate(int argc, char **argv);
+int gdn_cmd_import(int argc, char **argv);
 int gdn_cmd_list(int argc, char **argv);
 int gdn_cmd_mutate(int argc, char **argv);
+int gdn_cmd_pull(int argc, char **argv);
+int gdn_cmd_push(int argc, char **argv);
 int gdn_cmd_run(int argc, char **argv);
 int gdn_cmd_vectors(int argc, char **argv);
 
@@ -41,8 +46,8 @@ bool gdn_cli_paths(gdn_paths *paths, int *exit_code);
 
 #define GDN_CLI_MAX_SUITES 32
 
-/// Appends the comma-separated suite names of one --suite option; too many, or an empty one,
-/// is bad usage. Names point into `text`, which is cut.
+/// Appends the comma-separated suite names of one --suite option; too many, or an empty
+/// one, is bad usage. Names point into `text`, which is cut.
 void gdn_cli_add_suites(struct argp_state *state, const char **suites, char *text);
 
 #endif

@@ -6,12 +6,22 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "cli_store.h"
 #include "doctor.h"
 #include "runner.h"
 
 #define DEFAULT_TIMEOUT 120.0
 
-enum { KEY_TIMEOUT = 256, KEY_VECTORS, KEY_CASE, KEY_REPORT, KEY_EVENTS, KEY_NO_DIAGNOSIS };
+enum {
+    KEY_TIMEOUT = 256,
+    KEY_VECTORS,
+    KEY_CASE,
+    KEY_REPORT,
+    KEY_EVENTS,
+    KEY_NO_DIAGNOSIS,
+    KEY_OFFLINE,
+    KEY_CACERT
+};
 
 static const struct argp_option OPTIONS[] = {
     {"device", 'd', "DEVICE", 0, "Device to judge, NAME or NAME:OPTIONS (default cpu)", 0},
@@ -20,7 +30,10 @@ static const struct argp_option OPTIONS[] = {
      "allowed (default ci)",
      0},
     {"case", KEY_CASE, "GLOB", 0, "Only cases whose id matches; * crosses '/'", 0},
-    {"vectors", KEY_VECTORS, "DIR", 0, "Folder with the suites' golden vector files", 0},
+    {"vectors", KEY_VECTORS, "DIR|URL", 0,
+     "Folder with the suites' golden vector files, or a store to pull them from", 0},
+    {"offline", KEY_OFFLINE, NULL, 0, "Take the files of --vectors URL from the cache", 0},
+    {"cacert", KEY_CACERT, "FILE", 0, "Certificates that --vectors URL trusts", 0},
     {"timeout", KEY_TIMEOUT, "SECONDS", 0, "Longest time a case may take (default 120)", 0},
     {"report", KEY_REPORT, "FILE", 0, "Write the JSON report", 0},
     {"no-diagnosis", KEY_NO_DIAGNOSIS, NULL, 0,
@@ -33,6 +46,7 @@ typedef struct arguments {
     gdn_run_options run;
     const char *suites[GDN_CLI_MAX_SUITES];
     const char *report;
+    gdn_store_options store;
 } arguments;
 
 static error_t parse(int key, char *arg, struct argp_state *state) {
@@ -50,6 +64,12 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         return 0;
     case KEY_VECTORS:
         a->run.vectors = arg;
+        return 0;
+    case KEY_OFFLINE:
+        a->store.offline = true;
+        return 0;
+    case KEY_CACERT:
+        a->store.cacert = arg;
         return 0;
     case KEY_TIMEOUT:
         a->run.timeout = strtod(arg, &end);
@@ -113,7 +133,8 @@ int gdn_cmd_run(int argc, char **argv) {
     arguments a = {.run = {.device = "cpu",
                            .timeout = DEFAULT_TIMEOUT,
                            .results = stdout,
-                           .progress = isatty(STDERR_FILENO) ? stderr : NULL}};
+                           .progress = isatty(STDERR_FILENO) ? stderr : NULL},
+                   .store = gdn_cli_store_defaults()};
     gdn_cli_parse(&ARGP, argc, argv, &a);
     if (!a.suites[0]) {
         a.suites[0] = "ci";
@@ -130,11 +151,17 @@ int gdn_cmd_run(int argc, char **argv) {
     if (!gdn_cli_paths(&paths, &code)) {
         return code;
     }
-    gdn_run_result run;
-    if (gdn_run(&run, &a.run, &paths, &err) != GDN_OK) {
+    char *pulled = NULL;
+    if (gdn_cli_pull_vectors(&pulled, &a.run.vectors, a.suites, &a.store, &err) != GDN_OK) {
         return gdn_cli_fail(&err);
     }
-    code = finish(&run, a.report);
-    gdn_run_result_destroy(&run);
+    gdn_run_result run;
+    if (gdn_run(&run, &a.run, &paths, &err) != GDN_OK) {
+        code = gdn_cli_fail(&err);
+    } else {
+        code = finish(&run, a.report);
+        gdn_run_result_destroy(&run);
+    }
+    free(pulled);
     return code;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* `vectors diff`: a regeneration, reviewed as numbers. */
+/* `vectors diff`: a regeneration, reviewed as numbers. Other actions: vectors_lint.h. */
 #include <errno.h>
 #include <inttypes.h>
 #include <libgen.h>
@@ -13,6 +13,7 @@
 
 #include "cli.h"
 #include "vector_diff.h"
+#include "vectors_lint.h"
 
 #define JSON_SCHEMA 1
 
@@ -22,7 +23,7 @@ static const struct argp_option OPTIONS[] = {
 };
 
 typedef struct arguments {
-    const char *words[3]; ///< diff OLD NEW
+    const char *words[3]; ///< diff OLD NEW, lint FOLDER [OLD], index FOLDER
     unsigned n_words;
     bool json;
 } arguments;
@@ -42,6 +43,10 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case ARGP_KEY_END:
         if (a->n_words == 0 || (a->n_words < 3 && strcmp(a->words[0], "diff") == 0)) {
             argp_error(state, "expected diff OLD NEW");
+        } else if (a->n_words < 2 && strcmp(a->words[0], "lint") == 0) {
+            argp_error(state, "expected lint FOLDER [OLD]");
+        } else if (a->n_words != 2 && strcmp(a->words[0], "index") == 0) {
+            argp_error(state, "expected index FOLDER");
         }
         return 0;
     default:
@@ -326,15 +331,26 @@ int gdn_cmd_vectors(int argc, char **argv) {
     static const struct argp ARGP = {
         .options = OPTIONS,
         .parser = parse,
-        .args_doc = "diff OLD NEW",
-        .doc = "Says by how much golden values differ: OLD and NEW are two vector files "
-               "(<suite>.h5, its manifest beside it) or two folders of them.\v"
-               "Exit: 0 equal; 1 different; 2 bad usage or input.",
+        .args_doc = "diff OLD NEW\nlint FOLDER [OLD]\nindex FOLDER",
+        .doc =
+            "diff says by how much golden values differ: OLD and NEW are two vector "
+            "files (<suite>.h5, its manifest beside it) or two folders of them. lint says "
+            "what keeps a folder from being committed, against an older state too. index "
+            "writes FOLDER/index.json: any web server can then serve the folder to "
+            "pull.\v"
+            "Exit: 0 equal, or nothing found; 1 different, or something found; 2 bad usage "
+            "or input.",
     };
-    static const char *const ACTIONS[] = {"diff", NULL};
+    static const char *const ACTIONS[] = {"diff", "lint", "index", NULL};
     arguments a = {.n_words = 0};
     gdn_cli_parse(&ARGP, argc, argv, &a);
     gdn_error err = {0};
+    if (strcmp(a.words[0], "lint") == 0) {
+        return gdn_cli_vectors_lint(a.words[1], a.words[2]);
+    }
+    if (strcmp(a.words[0], "index") == 0) {
+        return gdn_cli_vectors_index(a.words[1]);
+    }
     if (strcmp(a.words[0], "diff") != 0) {
         gdn_error_unknown(&err, GDN_ERR_ARG, "vectors", a.words[0], ACTIONS);
         return gdn_cli_fail(&err);

@@ -14,14 +14,19 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *what;
 } COMMANDS[] = {
+    {"check", gdn_cmd_check, "judge calls that production recorded"},
     {"devices", gdn_cmd_devices, "what is here, and why the rest is not"},
-    {"explain", gdn_cmd_explain, "the terms of one element's limit, with numbers"},
     {"diagnose", gdn_cmd_diagnose, "which known bug explains a failing case of a report"},
+    {"explain", gdn_cmd_explain, "the terms of one element's limit, with numbers"},
+    {"export", gdn_cmd_export, "golden vectors as safetensors"},
     {"generate", gdn_cmd_generate, "make golden vector files, or check them"},
+    {"import", gdn_cmd_import, "complete a captured call, so that check takes it"},
     {"list", gdn_cmd_list, "ops, suites, profiles, cases, deviations, vectors"},
     {"mutate", gdn_cmd_mutate, "the kill matrix: which known bugs the suites see"},
+    {"pull", gdn_cmd_pull, "fetch golden vector files from a store"},
+    {"push", gdn_cmd_push, "upload golden vector files, or a report"},
     {"run", gdn_cmd_run, "judge a device"},
-    {"vectors", gdn_cmd_vectors, "diff: by how much two golden files differ"},
+    {"vectors", gdn_cmd_vectors, "diff, lint and index of golden files"},
 };
 #define COUNT (sizeof COMMANDS / sizeof COMMANDS[0])
 

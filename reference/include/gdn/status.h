@@ -36,6 +36,7 @@ typedef enum gdn_status {
     GDN_ERR_ABI = 6,         ///< an adapter was built against another ABI
     GDN_ERR_UNSUPPORTED = 7, ///< not offered by this build or device
     GDN_ERR_BLIND = 8,       ///< the harness did not see a fault that it planted itself
+    GDN_ERR_NETWORK = 9,     ///< a server cannot be reached, or fails
 } gdn_status;
 
 /// Caller-owned message of the first error. Zero-initialise it. Functions take it last and
