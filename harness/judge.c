@@ -396,10 +396,11 @@ static gdn_status judge_tensor(const gdn_expected *e, const gdn_case *test,
     }
     const int64_t most = e->n_rows < BLOCKS ? e->n_rows : BLOCKS;
     const bool state = strstr(t->name, "state") != NULL;
+    const bool vk = test->conventions.state_order == GDN_STATE_VK;
     comparison whole = {.expected = e,
                         .tensor = t,
                         .upstream = state ? &test->upstream_state : &test->upstream,
-                        .shares = t->rank == 4 ? (double)test->head_k_dim : 1.0};
+                        .shares = t->rank == 4 ? (double)t->shape[vk ? 3 : 2] : 1.0};
     double *scratch = malloc((size_t)(most * e->row_count + 1) * sizeof *scratch);
     if (!scratch || !begin_pools(&whole, most)) {
         free(scratch);
