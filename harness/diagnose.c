@@ -88,7 +88,7 @@ static gdn_status evaluate(const search *s, gdn_hypothesis *h, gdn_error *err) {
     }
     gdn_status status = bend(&bent, s, h, err);
     if (status == GDN_OK) {
-        status = gdn_fit_measure(&h->fit, s->problem, s->golden, &bent, err);
+        status = gdn_fit_measure(&h->fit, s->problem, s->golden, &bent, &s->correct, err);
     }
     h->explains = status == GDN_OK && h->fit.applies && h->fit.wrong == 0 &&
                   (double)h->fit.foretold >= FORETOLD_SHARE * (double)s->correct.wrong;
@@ -262,7 +262,8 @@ static gdn_status start(gdn_diagnosis *d, search *s, const gdn_problem *problem,
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for %zu suspects", room);
     }
     gdn_wrong_count(&s->wrong, problem, golden);
-    GDN_TRY(gdn_fit_measure(&s->correct, problem, golden, problem->call.conventions, err));
+    GDN_TRY(gdn_fit_measure(&s->correct, problem, golden, problem->call.conventions, NULL,
+                            err));
     d->correct = s->correct;
     return GDN_OK;
 }

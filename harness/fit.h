@@ -35,11 +35,11 @@ void gdn_wrong_count(gdn_wrong *wrong, const gdn_problem *problem,
                      const gdn_golden *golden);
 
 /// Runs the reference under `conventions` and compares. The arena must be frozen and is not
-/// changed. Conventions under which the call is refused give GDN_OK and `applies` false.
+/// changed. `correct` is the fit of the right conventions, NULL if this is it. Conventions under which the call is refused give GDN_OK and `applies` false.
 GDN_NODISCARD gdn_status gdn_fit_measure(gdn_fit *fit, const gdn_problem *problem,
                                          const gdn_golden *golden,
                                          const gdn_conventions *conventions,
-                                         gdn_error *err);
+                                         const gdn_fit *correct, gdn_error *err);
 
 /// Whether element `i` of row `index` of `expected` is wrong in the arena; `*budget`
 /// receives error / limit, infinity for an exact output.
