@@ -144,8 +144,8 @@ static gdn_status run_in_place(uint8_t **memory, const gdn_problem *problem,
 }
 
 /* Compares the outputs. `simulated` (NULL: not run) excuses elements that hold its very
- * bytes. True if something is wrong where the device wrote nothing, or where a bug took the
- * logarithm of a negative number and there is no limit. */
+ * bytes. True if something is wrong where the device wrote nothing, or where a bug's
+ * arithmetic leaves no limit (the logarithm of a negative number, a negative decay). */
 static bool compare_outputs(gdn_fit *fit, const gdn_problem *problem,
                             const gdn_golden *golden, const uint8_t *simulated) {
     bool undecided = false;
@@ -166,13 +166,13 @@ static bool compare_outputs(gdn_fit *fit, const gdn_problem *problem,
                     continue;
                 }
                 fit->wrong += wrong;
-                undecided =
-                    undecided ||
-                    (wrong && (memcmp(found + at, before + at, size) == 0 ||
-                               (e->limit && isnan(e->limit[index * e->row_count + i]))));
-                fit->residual += !wrong            ? 0.0
-                                 : budget < 0x1p30 ? log2(1.0 + budget)
-                                                   : GDN_FIT_MOST;
+                undecided = undecided ||
+                            (wrong &&
+                             (memcmp(found + at, before + at, size) == 0 ||
+                              (e->limit && !(e->limit[index * e->row_count + i] >= 0.0F))));
+                fit->residual += !wrong                             ? 0.0
+                                 : budget >= 0.0 && budget < 0x1p30 ? log2(1.0 + budget)
+                                                                    : GDN_FIT_MOST;
             }
         }
     }

@@ -103,7 +103,8 @@ static const gdn_deviation DEVIATIONS[] = {
         "the first rows of a wide conv line are taken for the last ones, or the "
         "reverse",
         "contract sglang_npu 1.5, 2.4; contract aiter_fla_flashinfer_ggml section 5", ),
-    ROW("conv_slot_unindexed", "slip", "conv_slot_unindexed", "conv_state elsewhere",
+    ROW("conv_slot_unindexed", "slip", "conv_slot_unindexed",
+        RESULTS " conv_state elsewhere",
         "the conv state is written to slot b of the batch instead of state_indices[b]",
         "contract vllm_cpu_and_metadata 1.6 and section 5", ),
     ROW("conv_products_other", "conv_product", NULL, RESULTS,
