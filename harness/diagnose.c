@@ -10,8 +10,8 @@
 #include "invisible.h"
 #include "pattern.h"
 
-/* A suspect that explains must foretell this share of what is wrong: the rest may lie within
- * its limits by accident. */
+/* A suspect that explains must foretell this share of what is wrong: the rest may lie
+ * within its limits by accident. */
 #define FORETOLD_SHARE 0.5
 
 /* One that explains nearly everything is worth naming if it leaves this share of the wrong
@@ -119,8 +119,8 @@ static gdn_status evaluate_all(const search *s, gdn_hypothesis *hypotheses, size
     return status;
 }
 
-/* Best first: what explains, then by what is left unexplained; equal ones by number, so that
- * rows of the table come before values of fields. */
+/* Best first: what explains, then by what is left unexplained; equal ones by number, so
+ * that rows of the table come before values of fields. */
 static int by_fit(const void *a, const void *b) {
     const gdn_hypothesis *x = a, *y = b;
     const bool x_ran = x->fit.applies && !x->pruned, y_ran = y->fit.applies && !y->pruned;
@@ -139,8 +139,8 @@ static int by_fit(const void *a, const void *b) {
     return x->other < y->other ? -1 : x->other > y->other;
 }
 
-/* Leading entries to name. Values of fields that explain a case step back behind rows of the
- * table that do: those are bugs that were seen. */
+/* Leading entries to name. Values of fields that explain a case step back behind rows of
+ * the table that do: those are bugs that were seen. */
 static size_t count_named(const gdn_diagnosis *d, const gdn_suspects *suspects) {
     size_t named = 0;
     while (named < d->n_ranking && d->ranking[named].explains) {

@@ -229,9 +229,9 @@ static int64_t count_foretold(const gdn_problem *problem, const gdn_golden *righ
 }
 
 /* A run in place tells more than golden values: which rows stay as they were, what goes
- * astray, and what comes of slots that one sequence writes and another one reads. It is worth
- * its time where nothing was written, where bytes are astray, and where these conventions
- * are nearer to the device than the right ones. */
+ * astray, and what comes of slots that one sequence writes and another one reads. It is
+ * worth its time where nothing was written, where bytes are astray, and where these
+ * conventions are nearer to the device than the right ones. */
 static gdn_status compare(gdn_fit *fit, const gdn_problem *problem, const gdn_golden *right,
                           const gdn_golden *bent, const gdn_conventions *conventions,
                           const gdn_fit *correct, gdn_error *err) {

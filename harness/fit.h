@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* How well one set of conventions reproduces what a device left in the arena. The reference
- * runs under them on the frozen inputs, with limits of its own, so a device that is wrong in
- * exactly this way, and rounds as devices do, fits as well as a right one fits the right
- * conventions. */
+/* How well one set of conventions reproduces what a device left in the arena. The
+ * reference runs under them on the frozen inputs, with limits of its own, so a device that
+ * is wrong in exactly this way, and rounds as devices do, fits as well as a right one fits
+ * the right conventions. */
 #ifndef GDN_FIT_H
 #define GDN_FIT_H
 
@@ -35,7 +35,8 @@ void gdn_wrong_count(gdn_wrong *wrong, const gdn_problem *problem,
                      const gdn_golden *golden);
 
 /// Runs the reference under `conventions` and compares. The arena must be frozen and is not
-/// changed. `correct` is the fit of the right conventions, NULL if this is it. Conventions under which the call is refused give GDN_OK and `applies` false.
+/// changed. `correct` is the fit of the right conventions, NULL if this is it. Conventions
+/// under which the call is refused give GDN_OK and `applies` false.
 GDN_NODISCARD gdn_status gdn_fit_measure(gdn_fit *fit, const gdn_problem *problem,
                                          const gdn_golden *golden,
                                          const gdn_conventions *conventions,

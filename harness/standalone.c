@@ -41,8 +41,8 @@ static const char *beyond_case(const gdn_case *test) {
                                           : NULL;
 }
 
-/* Fields that the plain kernel honours, or that do not reach it; any other one must have its
- * default. Returns the first that does not, or NULL. */
+/* Fields that the plain kernel honours, or that do not reach it; any other one must have
+ * its default. Returns the first that does not, or NULL. */
 static const char *beyond_kernel(const gdn_conventions *conventions) {
     static const char FREE[] =
         " qkvz_layout state_order head_map activation conv_output numeric_class "

@@ -21,8 +21,8 @@
 #include "mutate.h"
 #include "pattern.h"
 
-/* K != V, value heads that share keys, sequences with and without a state, accepted counts of
- * 2 and 0, and a key head with keys so small that eps shows. */
+/* K != V, value heads that share keys, sequences with and without a state, accepted counts
+ * of 2 and 0, and a key head with keys so small that eps shows. */
 static const char CASE[] =
     "{\"op\": \"gdn_attention\", \"profile\": \"vllm-xpu\", \"batch\": "
     "\"spec2x2+pre2x21+dec1\", \"num_k_heads\": 2, \"num_v_heads\": 4,"
@@ -144,7 +144,7 @@ static void test_error_beyond_limits_is_no_deviation(void **state) {
     close_bench(&b);
 }
 
-/* A bug, and on top of it the error of a device that rounds: the limits are the bug's own. */
+/* A bug, and on top of it the error of a device that rounds: limits are the bug's own. */
 static void test_deviation_is_named_through_rounding(void **state) {
     (void)state;
     static const char *const NAMES[] = {"state_transposed", "decay_after_read",
