@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "floor_limit.h"
 #include "judge.h"
 
 /* What is_foretold() takes for near and wide. */
@@ -42,6 +43,55 @@ const void *gdn_fit_found(const gdn_arena *arena, const gdn_tensor *t) {
     const uint8_t *data = t->data;
     const bool in_image = data >= arena->image && data < arena->image + arena->bytes;
     return in_image ? arena->base + (data - arena->image) : data;
+}
+
+/* Limits of one output, the smaller of two each. */
+static bool lower_limits(const gdn_expected *e, float *limits) {
+    const int64_t heads = e->floors ? e->tensor->shape[1] : 1;
+    const int64_t width = heads > 0 ? e->row_count / heads : 0;
+    gdn_floor_limit *floors = calloc((size_t)heads + 1, sizeof *floors);
+    for (int64_t h = 0; floors && h < heads; h++) {
+        floors[h] = gdn_floor_limit_of(e->floors ? &e->floors[h] : NULL);
+    }
+    for (int64_t flat = 0; floors && flat < e->n_rows * e->row_count; flat++) {
+        const double operand = e->operand ? (double)e->operand[flat] : 0.0;
+        const double floor = gdn_floor_element(&floors[flat % e->row_count / width],
+                                               e->golden[flat], operand, e->tensor->dtype);
+        limits[flat] = floor < (double)e->limit[flat] ? (float)floor : e->limit[flat];
+    }
+    free(floors);
+    return floors != NULL;
+}
+
+gdn_status gdn_fit_golden_create(gdn_golden *judged, const gdn_golden *golden,
+                                 gdn_error *err) {
+    *judged = (gdn_golden){.outputs = calloc(golden->n_outputs + 1, sizeof(gdn_expected))};
+    bool room = judged->outputs != NULL;
+    for (size_t i = 0; room && i < golden->n_outputs; i++) {
+        const gdn_expected *e = &golden->outputs[i];
+        judged->outputs[i] = *e;
+        judged->outputs[i].limit = NULL;
+        judged->n_outputs++;
+        if (e->limit) {
+            const size_t count = (size_t)(e->n_rows * e->row_count);
+            float *limits = malloc((count + 1) * sizeof *limits);
+            judged->outputs[i].limit = limits;
+            room = limits && lower_limits(e, limits);
+        }
+    }
+    if (!room) {
+        gdn_fit_golden_destroy(judged);
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for limits");
+    }
+    return GDN_OK;
+}
+
+void gdn_fit_golden_destroy(gdn_golden *judged) {
+    for (size_t i = 0; i < judged->n_outputs; i++) {
+        free(judged->outputs[i].limit);
+    }
+    free(judged->outputs);
+    *judged = (gdn_golden){0};
 }
 
 static bool is_poison(const uint8_t *bytes, size_t size) {
@@ -264,14 +314,18 @@ gdn_status gdn_fit_measure(gdn_fit *fit, const gdn_problem *problem,
                            const gdn_golden *golden, const gdn_conventions *conventions,
                            const gdn_fit *correct, gdn_error *err) {
     elsewhere inputs = {0};
-    gdn_golden bent = {0};
+    gdn_golden bent = {0}, judged = {0};
     gdn_error cause = {0};
     *fit = (gdn_fit){0};
     GDN_TRY(elsewhere_create(&inputs, problem, problem->arena.image, conventions, err));
     gdn_status status = gdn_golden_create(&bent, &inputs.problem, &cause);
     if (status == GDN_OK) {
         fit->applies = true;
-        status = compare(fit, problem, golden, &bent, conventions, correct, &cause);
+        status = gdn_fit_golden_create(&judged, &bent, &cause);
+        if (status == GDN_OK) {
+            status = compare(fit, problem, golden, &judged, conventions, correct, &cause);
+        }
+        gdn_fit_golden_destroy(&judged);
         gdn_golden_destroy(&bent);
     } else if (status == GDN_ERR_ARG) {
         status = GDN_OK; /* a shape, or a field, that this call cannot have */

@@ -24,13 +24,23 @@ typedef struct gdn_fit {
     double residual;
 } gdn_fit;
 
+/// Golden values with the limits that the judge holds each element to: the smaller of its
+/// bound and of what the noise floor of its head allows. Everything but `limit` is borrowed
+/// from `golden`. If GDN_OK is returned the caller destroys it.
+GDN_NODISCARD gdn_status gdn_fit_golden_create(gdn_golden *judged, const gdn_golden *golden,
+                                               gdn_error *err);
+
+/// Accepts zeroed ones.
+void gdn_fit_golden_destroy(gdn_golden *judged);
+
 /// Wrong elements of a device by one set of golden values: what a diagnosis has to explain.
 typedef struct gdn_wrong {
     int64_t elements[16]; ///< wrong elements by output, in the order of the golden outputs
     int64_t stray;        ///< changed bytes outside the rows of the outputs
 } gdn_wrong;
 
-/// Counts what is wrong by `golden`, the golden values of the problem itself.
+/// Counts what is wrong by `golden`, the golden values of the problem itself; here and below
+/// made by gdn_fit_golden_create().
 void gdn_wrong_count(gdn_wrong *wrong, const gdn_problem *problem,
                      const gdn_golden *golden);
 
