@@ -344,8 +344,8 @@ static void hold_pool(gdn_tensor_result *r, int64_t head, gdn_limit_kind kind, d
     }
 }
 
-/* The limits of whole heads. Errors of one row of a head may be one: the gates, the norms of
- * k and q and a flipped ulp of them are common to it. */
+/* The limits of whole heads. Errors of one row of a head may be one: the gates, the norms
+ * of k and q and a flipped ulp of them are common to it. */
 static void judge_pools(const comparison *c, gdn_tensor_result *r) {
     for (int64_t head = 0; head < c->heads; head++) {
         const gdn_floor_limit *limit = &c->floors[head];
