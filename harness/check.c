@@ -8,6 +8,7 @@
 
 #include "captured.h"
 #include "doctor.h"
+#include "doctor.h"
 #include "judge.h"
 #include "worker_process.h"
 

@@ -51,6 +51,9 @@ static void print_result(const gdn_case_result *result) {
                t->name, (long long)t->failed, (long long)t->compared, t->budget,
                t->first_bad[0] ? ", first " : "", t->first_bad);
     }
+    if (result->diagnosis.verdict) {
+        printf("            %s %s\n", result->diagnosis.verdict, result->diagnosis.text);
+    }
 }
 
 static int report(const gdn_run_result *run, const char *path, int code) {
