@@ -279,7 +279,10 @@ static gdn_status load(gdn_captured *c, const char *path, const char *profiles,
             return gdn_error_set(err, GDN_ERR_OOM, "no memory for a name");
         }
     }
-    return gdn_call_check(&c->problem.call, err);
+    GDN_TRY(gdn_call_check(&c->problem.call, err));
+    return json || c->test.op == GDN_OP_GDN_METADATA
+               ? GDN_OK
+               : gdnp_captured_describe(&c->test, &c->problem, err);
 }
 
 gdn_status gdn_captured_load(gdn_captured *captured, const char *path, const char *profiles,
