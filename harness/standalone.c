@@ -229,7 +229,8 @@ static void write_main(FILE *out, const gdn_problem *problem, const gdn_golden *
     const gdn_op_info *info = gdn_op_get(problem->call.op);
     fprintf(out, "int main(void) {\n    long wrong = 0;\n");
     for (size_t i = 0; i < info->n_arguments; i++) {
-        if (info->arguments[i].access == GDN_OUT) { /* all ones: NaN, or -1 */
+        if (info->arguments[i].access == GDN_OUT && /* all ones: NaN, or -1 */
+            gdn_call_tensor(&problem->call, info->arguments[i].name)) {
             fprintf(out, "    memset(%s_data, 0xff, sizeof %s_data);\n",
                     info->arguments[i].name, info->arguments[i].name);
         }

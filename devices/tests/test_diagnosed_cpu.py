@@ -20,11 +20,11 @@ KNOWN = {
         "cpu_sequences.c", "const int64_t column = accepted > 0 ? accepted - 1 : 0;",
         "const int64_t column = accepted > 99 ? accepted - 1 : 0;", 1.0),
     "q_unscaled": (
-        "cpu_delta.c", "scale(q, n, query_scale * (l2norm ?",
-        "scale(q, n, query_scale * sqrt((double)n) * (l2norm ?", 1.0),
+        "cpu_delta.c", "const double query_scale = 1.0 / sqrt((double)n);",
+        "const double query_scale = 1.0;", 1.0),
     "l2norm_mean": (
-        "cpu_delta.c", "sqrt(sum[0] + sum[1] + (sum[2] + sum[3]) + epsilon)",
-        "sqrt((sum[0] + sum[1] + (sum[2] + sum[3])) / (double)n + epsilon)", 0.95),
+        "cpu_delta.c", "return 1.0 / sqrt(total + eps);",
+        "return 1.0 / sqrt(total / (double)n + eps);", 0.95),
     "dt_bias_missing": (
         "cpu_gdn_attention.c", "const float bias = load_element(at->dt_bias, head, 0);",
         "const float bias = 0.0F;", 1.0),
@@ -35,8 +35,9 @@ KNOWN = {
     "beta_omitted": (
         "cpu_delta.c", ".beta = d->beta[t],", ".beta = 1.0F,", 0.9),
     "gate_bf16": (
-        "cpu_delta.c", ".decay = expf(d->g[t]),",
-        ".decay = (cpu_round(&d->g[t], GDN_BF16, 1), expf(d->g[t])),", 0.9),
+        "cpu_delta.c", ".decay = plan->decays_given ? d->g[t] : expf(d->g[t]),",
+        ".decay = plan->decays_given ? d->g[t]\n"
+        "                  : (cpu_round(&d->g[t], GDN_BF16, 1), expf(d->g[t])),", 0.9),
 }
 
 

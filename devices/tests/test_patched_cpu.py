@@ -38,9 +38,10 @@ PATCHES = {
         "        }\n"
         "        for (int64_t i = 0; i < taps - 1; i++) {\n            keep_row("),
     "eps a thousand times too large": (
-        "cpu_delta.c", "(sum[2] + sum[3]) + epsilon)", "(sum[2] + sum[3]) + 1000 * epsilon)"),
+        "cpu_delta.c", "return 1.0 / sqrt(total + eps);",
+        "return 1.0 / sqrt(total + 1000 * eps);"),
     "carried state rounded after every token": (
-        "cpu_delta.c", "if (plan->carry == GDN_CARRY_TOKEN) {\n            round_state",
+        "cpu_delta.c", "if (carry_of(plan) == GDN_CARRY_TOKEN) {\n            round_state",
         "if (true) {\n            round_state"),
     "chunk: decay from the chunk's start forgotten": (
         "cpu_chunk.c", "start[i] = decay_of(total);", "start[i] = 1.0F;"),
