@@ -2,6 +2,7 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 #include "captured.h"
+#include "captured_case.h"
 
 #include <libgen.h>
 #include <stdio.h>
@@ -279,7 +280,8 @@ static gdn_status load(gdn_captured *c, const char *path, const char *profiles,
             return gdn_error_set(err, GDN_ERR_OOM, "no memory for a name");
         }
     }
-    return gdn_call_check(&c->problem.call, err);
+    GDN_TRY(gdn_call_check(&c->problem.call, err));
+    return json ? GDN_OK : gdnp_captured_describe(&c->test, &c->problem.call, err);
 }
 
 gdn_status gdn_captured_load(gdn_captured *captured, const char *path, const char *profiles,

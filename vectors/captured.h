@@ -51,7 +51,7 @@ GDN_NODISCARD gdn_status gdn_bundle_write(const char *path, const gdn_tensor *te
 /// A captured case, ready for gdn_golden_create().
 typedef struct gdn_captured {
     gdn_bundle bundle;
-    gdn_case test; ///< of a case without a plan: id, op, profile and conventions only
+    gdn_case test; ///< of a call: what its tensors say; no model, batch or seed
     gdn_problem problem;
 } gdn_captured;
 
