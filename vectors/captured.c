@@ -2,6 +2,7 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 #include "captured.h"
+#include "captured_case.h"
 
 #include <libgen.h>
 #include <stdio.h>
@@ -280,9 +281,7 @@ static gdn_status load(gdn_captured *c, const char *path, const char *profiles,
         }
     }
     GDN_TRY(gdn_call_check(&c->problem.call, err));
-    return json || c->test.op == GDN_OP_GDN_METADATA
-               ? GDN_OK
-               : gdnp_captured_describe(&c->test, &c->problem, err);
+    return json ? GDN_OK : gdnp_captured_describe(&c->test, &c->problem.call, err);
 }
 
 gdn_status gdn_captured_load(gdn_captured *captured, const char *path, const char *profiles,

@@ -51,7 +51,7 @@ GDN_NODISCARD gdn_status gdn_bundle_write(const char *path, const gdn_tensor *te
 /// A captured case, ready for gdn_golden_create().
 typedef struct gdn_captured {
     gdn_bundle bundle;
-    gdn_case test; ///< without a case in the file: what the tensors say of it
+    gdn_case test; ///< of a call: what its tensors say; no model, batch or seed
     gdn_problem problem;
 } gdn_captured;
 
@@ -67,9 +67,5 @@ void gdn_captured_apply(gdn_captured *captured, const gdn_golden *golden);
 
 /// Accepts a zeroed one.
 void gdn_captured_destroy(gdn_captured *captured);
-
-/* Completes the case of a checked call (captured_case.c). */
-GDN_NODISCARD gdn_status gdnp_captured_describe(gdn_case *test, const gdn_problem *problem,
-                                                gdn_error *err);
 
 #endif

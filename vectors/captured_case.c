@@ -1,85 +1,101 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* The case that a captured call is one of, read off its tensors: what diagnosis and reports
- * ask of a case. The fill, the seed and the order of slots stay unknown. */
+#include "captured_case.h"
+
 #include <stdlib.h>
 
-#include "captured.h"
-
-static const gdn_tensor *tensor_of(const gdn_problem *p, const char *name) {
-    return gdn_call_tensor(&p->call, name);
-}
-
-static int64_t extent(const gdn_problem *p, const char *name, int dimension,
-                      int64_t otherwise) {
-    const gdn_tensor *t = tensor_of(p, name);
-    return t ? t->shape[dimension] : otherwise;
-}
-
-static void describe_shapes(gdn_case *test, const gdn_problem *p) {
-    const bool wc = test->conventions.conv_weight == GDN_WEIGHT_WC;
-    test->tp_size = gdn_call_scalar(&p->call, "tp_size", 1);
-    test->num_k_heads = gdn_call_scalar(&p->call, "num_k_heads", extent(p, "q", 1, 1));
-    test->num_v_heads = gdn_call_scalar(&p->call, "num_v_heads",
-                                        extent(p, "v", 1, extent(p, "A_log", 0, 1)));
-    test->head_k_dim = gdn_call_scalar(&p->call, "head_k_dim", extent(p, "q", 2, 1));
-    test->head_v_dim = gdn_call_scalar(&p->call, "head_v_dim", extent(p, "v", 2, 1));
-    test->conv_width =
-        extent(p, "weight", wc ? 0 : 1, extent(p, "conv_weights", wc ? 0 : 1, 1));
-    test->conv_bias = tensor_of(p, "bias") || tensor_of(p, "conv_bias");
-    test->gates = test->op == GDN_OP_GATED_DELTA_RULE && !tensor_of(p, "g")
-                      ? GDN_GATES_FUSED
-                      : GDN_GATES_GIVEN;
-    test->chunked = gdn_call_scalar(&p->call, "chunked", 0) != 0;
-    test->l2norm = gdn_call_scalar(&p->call, "use_qk_l2norm", 1) != 0;
-    const bool indexed =
-        tensor_of(p, "non_spec_token_indx") || tensor_of(p, "spec_token_indx");
-    test->order = indexed ? GDN_ROWS_SCATTERED : GDN_ROWS_GROUPED;
-}
-
-/* Appends the sequences that these query starts tell of; `columns` 0: not speculative. */
-static gdn_status add_sequences(gdn_case *test, const gdn_problem *p, const char *starts,
-                                int64_t columns, gdn_error *err) {
-    const gdn_tensor *at = tensor_of(p, starts);
-    const int64_t count = at ? at->shape[0] - 1 : 0;
-    const gdn_tensor *flags = tensor_of(p, "has_initial_state");
-    const gdn_tensor *accepted = tensor_of(p, "num_accepted_tokens");
-    gdn_sequence *more =
-        realloc(test->sequences, (test->n_sequences + (size_t)count + 1) * sizeof *more);
-    if (!more) {
-        return gdn_error_set(err, GDN_ERR_OOM, "no memory for %lld sequences",
-                             (long long)count);
-    }
-    test->sequences = more;
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t length = gdn_tensor_int(at, i + 1, 0) - gdn_tensor_int(at, i, 0);
+/* Sequences of one group: query starts, flags and accepted counts may be absent. */
+static void add_group(gdn_case *test, const gdn_tensor *starts, const gdn_tensor *flags,
+                      const gdn_tensor *accepted, bool spec) {
+    for (int64_t i = 0; starts && i + 1 < starts->shape[0]; i++) {
+        const int64_t length =
+            gdn_tensor_int(starts, i + 1, 0) - gdn_tensor_int(starts, i, 0);
         test->sequences[test->n_sequences++] = (gdn_sequence){
-            .kind = columns > 0   ? GDN_SEQ_SPEC
-                    : length == 1 ? GDN_SEQ_DECODE
-                                  : GDN_SEQ_PREFILL,
+            .kind = spec         ? GDN_SEQ_SPEC
+                    : length > 1 ? GDN_SEQ_PREFILL
+                                 : GDN_SEQ_DECODE,
             .length = length,
-            .accepted = columns > 0 && accepted ? gdn_tensor_int(accepted, i, 0) : 0,
-            .has_initial_state = columns > 0 || !flags || gdn_tensor_int(flags, i, 0) != 0,
+            .accepted = spec && accepted ? gdn_tensor_int(accepted, i, 0) : 0,
+            .has_initial_state = spec || !flags || gdn_tensor_int(flags, i, 0) != 0,
         };
     }
-    test->columns = columns > 0 ? columns : test->columns;
-    test->initial = flags ? GDN_INITIAL_MIXED : GDN_INITIAL_ABSENT;
-    return GDN_OK;
 }
 
-gdn_status gdnp_captured_describe(gdn_case *test, const gdn_problem *problem,
-                                  gdn_error *err) {
-    describe_shapes(test, problem);
-    if (test->op == GDN_OP_GDN_ATTENTION) {
-        GDN_TRY(add_sequences(test, problem, "non_spec_query_start_loc", 0, err));
-        return add_sequences(test, problem, "spec_query_start_loc",
-                             extent(problem, "spec_state_indices_tensor", 1, 0), err);
+static gdn_initial initial_of(const gdn_case *test, const gdn_tensor *flags) {
+    size_t yes = 0, plain = 0;
+    for (size_t i = 0; i < test->n_sequences; i++) {
+        const bool spec = test->sequences[i].kind == GDN_SEQ_SPEC;
+        plain += !spec;
+        yes += !spec && test->sequences[i].has_initial_state;
     }
-    const bool buffer = tensor_of(problem, "intermediate_indices") != NULL;
-    const bool slots = !buffer && tensor_of(problem, "num_accepted_tokens");
-    const int64_t columns = buffer  ? extent(problem, "intermediate_indices", 1, 0)
-                            : slots ? extent(problem, "state_indices", 1, 0)
-                                    : 0;
-    return add_sequences(test, problem, "query_start_loc", columns, err);
+    return !flags         ? GDN_INITIAL_ABSENT
+           : yes == 0     ? GDN_INITIAL_NONE
+           : yes == plain ? GDN_INITIAL_ALL
+                          : GDN_INITIAL_MIXED;
+}
+
+static void describe_heads(gdn_case *test, const gdn_call *call) {
+    const gdn_tensor *q = gdn_call_tensor(call, "q"), *v = gdn_call_tensor(call, "v");
+    test->tp_size = gdn_call_scalar(call, "tp_size", 1);
+    test->num_k_heads = q ? q->shape[1] : gdn_call_scalar(call, "num_k_heads", 1);
+    test->num_v_heads = v ? v->shape[1] : gdn_call_scalar(call, "num_v_heads", 1);
+    test->head_k_dim = q ? q->shape[2] : gdn_call_scalar(call, "head_k_dim", 1);
+    test->head_v_dim = v ? v->shape[2] : gdn_call_scalar(call, "head_v_dim", 1);
+    test->l2norm = gdn_call_scalar(call, "use_qk_l2norm", 1) != 0;
+    test->chunked = gdn_call_scalar(call, "chunked", 0) != 0;
+    test->gates = gdn_call_tensor(call, "A_log") ? GDN_GATES_FUSED : GDN_GATES_GIVEN;
+}
+
+static void describe_types(gdn_case *test, const gdn_call *call) {
+    const gdn_tensor *state = gdn_call_tensor(call, "ssm_state");
+    const char *const activations[] = {"projected_states_qkvz", "q", "x", "a", "weight"};
+    for (size_t i = 0; i < sizeof activations / sizeof activations[0]; i++) {
+        const gdn_tensor *t = gdn_call_tensor(call, activations[i]);
+        if (t) {
+            test->dtype = t->dtype;
+            break;
+        }
+    }
+    test->state_dtype = state ? state->dtype : GDN_FP32;
+    test->conv_bias = gdn_call_tensor(call, "bias") || gdn_call_tensor(call, "conv_bias");
+}
+
+gdn_status gdnp_captured_describe(gdn_case *test, const gdn_call *call, gdn_error *err) {
+    const gdn_tensor *plain = gdn_call_tensor(call, "query_start_loc");
+    const gdn_tensor *other = gdn_call_tensor(call, "non_spec_query_start_loc");
+    const gdn_tensor *spec = gdn_call_tensor(call, "spec_query_start_loc");
+    const gdn_tensor *flags = gdn_call_tensor(call, "has_initial_state");
+    const gdn_tensor *accepted = gdn_call_tensor(call, "num_accepted_tokens");
+    const gdn_tensor *columns = gdn_call_tensor(call, "spec_state_indices_tensor");
+    const bool metadata = call->op == GDN_OP_GDN_METADATA;
+    const int64_t most = (plain ? plain->shape[0] : 0) + (other ? other->shape[0] : 0) +
+                         (spec ? spec->shape[0] : 0);
+    describe_heads(test, call);
+    describe_types(test, call);
+    test->sequences = calloc((size_t)most + 1, sizeof *test->sequences);
+    if (!test->sequences) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for %lld sequences",
+                             (long long)most);
+    }
+    if (plain) {
+        add_group(test, plain, metadata ? NULL : flags, accepted,
+                  !metadata && gdn_call_is_speculative(call));
+    } else {
+        add_group(test, other, flags, NULL, false);
+        add_group(test, spec, NULL, accepted, true);
+    }
+    if (plain && !metadata && gdn_call_is_speculative(call)) {
+        columns = gdn_call_tensor(call, "intermediate_indices");
+        columns = columns ? columns : gdn_call_tensor(call, "state_indices");
+    }
+    test->columns = metadata  ? gdn_call_scalar(call, "num_spec", 0) + 1
+                    : columns ? columns->shape[1]
+                              : 0;
+    test->initial = metadata ? GDN_INITIAL_MIXED : initial_of(test, flags);
+    test->order = gdn_call_tensor(call, "non_spec_token_indx") ||
+                          gdn_call_tensor(call, "spec_token_indx")
+                      ? GDN_ROWS_INTERLEAVED
+                      : GDN_ROWS_GROUPED;
+    return GDN_OK;
 }
