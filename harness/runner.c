@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "case_map.h"
 #include "judge.h"
 #include "plan_cases.h"
 #include "session.h"
+#include "text.h"
 #include "tripwire.h"
 #include "worker_process.h"
 
@@ -53,11 +55,32 @@ static gdn_status prepare(const gdn_planned_case *planned, gdn_problem *problem,
     return gdn_problem_create(problem, planned->test, err);
 }
 
+/* The first failing cases get maps; while nothing fails, the one nearest to its limit. */
+static bool wants_maps(gdn_run_result *run, const gdn_case_result *result) {
+    size_t failing = 0;
+    gdn_case_result *best = NULL;
+    for (size_t i = 0; i < run->n_cases; i++) {
+        gdn_case_result *c = &run->cases[i];
+        if (c->n_maps > 0) {
+            failing += c->verdict != GDN_PASS;
+            best = c->verdict == GDN_PASS ? c : best;
+        }
+    }
+    if (result->verdict == GDN_FAIL) {
+        return failing < GDN_MAPPED_CASES;
+    }
+    if (best && gdn_case_budget(result) > gdn_case_budget(best)) {
+        gdn_case_drop_maps(best);
+        return true;
+    }
+    return !best && failing == 0;
+}
+
 /* Inputs, device, golden values, comparison. What fails here is the harness; what the
  * device
  * does is in the result. */
 static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session,
-                           gdn_case_result *result, gdn_error *err) {
+                           gdn_run_result *run, gdn_case_result *result, gdn_error *err) {
     gdn_problem problem = {0};
     gdn_golden golden = {0};
     const double start = gdnp_now();
@@ -75,10 +98,14 @@ static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session
         status = gdn_golden_create(&golden, &problem, err);
     }
     if (status == GDN_OK && supported) {
+        gdn_golden_mix(&golden, result->digest);
         status = gdn_session_run(session, &problem, &ran, result, err);
     }
     if (status == GDN_OK && ran) {
         status = gdn_judge_case(&problem, &golden, result, err);
+    }
+    if (status == GDN_OK && ran && wants_maps(run, result)) {
+        status = gdn_case_maps(result, &problem, &golden, err);
     }
     gdn_golden_destroy(&golden);
     gdn_problem_destroy(&problem);
@@ -123,8 +150,12 @@ static void print_result(const gdn_run_options *options, const gdn_case_result *
         fprintf(options->progress, "\r\033[K");
         fflush(options->progress);
     }
-    fprintf(options->results, "%-11s %s  %s\n", gdn_verdict_name(result->verdict),
-            result->id, result->message ? result->message : "");
+    /* Messages are a worker's words, and may hold what a terminal obeys. */
+    fprintf(options->results, "%-11s ", gdn_verdict_name(result->verdict));
+    gdn_put_plain(options->results, result->id);
+    fputs("  ", options->results);
+    gdn_put_plain(options->results, result->message ? result->message : "");
+    fputc('\n', options->results);
     fflush(options->results);
 }
 
@@ -144,7 +175,7 @@ static gdn_status run_cases(gdn_run_result *run, const gdn_case_plan *plan,
                                json_pack("{s:s, s:s, s:s}", "event", "start", "id",
                                          result->id, "replay", result->replay),
                                err));
-            GDN_TRY(run_case(planned, session, result, err));
+            GDN_TRY(run_case(planned, session, run, result, err));
         }
         GDN_TRY(emit_verdict(events, result, err));
         print_result(options, result);

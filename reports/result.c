@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 const char *gdn_verdict_name(gdn_verdict verdict) {
     static const char *const NAMES[GDN_VERDICT_COUNT] = {
@@ -56,6 +57,33 @@ int gdn_run_exit_code(const gdn_run_result *run, const char **why) {
     return 0;
 }
 
+bool gdn_verdict_from_name(const char *name, gdn_verdict *verdict) {
+    for (int v = 0; v < GDN_VERDICT_COUNT; v++) {
+        if (strcmp(gdn_verdict_name((gdn_verdict)v), name) == 0) {
+            *verdict = (gdn_verdict)v;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool gdn_verdict_is_red(gdn_verdict verdict) {
+    return verdict == GDN_FAIL || verdict == GDN_XPASS || verdict == GDN_CRASH ||
+           verdict == GDN_HANG;
+}
+
+bool gdn_verdict_ran(gdn_verdict verdict) {
+    return verdict != GDN_SKIP && verdict != GDN_UNSUPPORTED;
+}
+
+double gdn_case_budget(const gdn_case_result *result) {
+    double budget = -1.0;
+    for (size_t i = 0; i < result->n_tensors; i++) {
+        budget = fmax(budget, result->tensors[i].budget);
+    }
+    return budget;
+}
+
 const gdn_tensor_result *gdn_case_worst(const gdn_case_result *result) {
     const gdn_tensor_result *worst = NULL;
     for (size_t i = 0; i < result->n_tensors; i++) {
@@ -105,6 +133,14 @@ void gdn_case_result_destroy(gdn_case_result *result) {
     free(result->message);
     free(result->replay);
     free(result->output);
+    free(result->diagnosis.verdict);
+    free(result->diagnosis.deviation);
+    free(result->diagnosis.text);
+    free(result->known);
+    free(result->ratchet.reason);
+    for (size_t i = 0; i < result->n_maps; i++) {
+        free(result->maps[i].budget);
+    }
     *result = (gdn_case_result){0};
 }
 
@@ -112,6 +148,10 @@ void gdn_run_result_destroy(gdn_run_result *run) {
     for (size_t i = 0; i < run->n_cases; i++) {
         gdn_case_result_destroy(&run->cases[i]);
     }
+    for (size_t i = 0; i < run->n_profiles; i++) {
+        free(run->profiles[i].name);
+    }
+    free(run->profiles);
     free(run->cases);
     free(run->device);
     free(run->hardware);

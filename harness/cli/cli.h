@@ -20,9 +20,12 @@ enum {
 
 /// Subcommands; argv[0] is "gdn-conform NAME".
 int gdn_cmd_devices(int argc, char **argv);
+int gdn_cmd_diff(int argc, char **argv);
 int gdn_cmd_generate(int argc, char **argv);
 int gdn_cmd_list(int argc, char **argv);
+int gdn_cmd_merge(int argc, char **argv);
 int gdn_cmd_mutate(int argc, char **argv);
+int gdn_cmd_report(int argc, char **argv);
 int gdn_cmd_run(int argc, char **argv);
 int gdn_cmd_vectors(int argc, char **argv);
 

@@ -15,9 +15,12 @@ static const struct {
     const char *what;
 } COMMANDS[] = {
     {"devices", gdn_cmd_devices, "what is here, and why the rest is not"},
+    {"diff", gdn_cmd_diff, "what changed between two reports"},
     {"generate", gdn_cmd_generate, "make golden vector files, or check them"},
     {"list", gdn_cmd_list, "ops, suites, profiles, cases, deviations, vectors"},
+    {"merge", gdn_cmd_merge, "one report of the shards of a run"},
     {"mutate", gdn_cmd_mutate, "the kill matrix: which known bugs the suites see"},
+    {"report", gdn_cmd_report, "a report as HTML, JUnit, Markdown, CSV"},
     {"run", gdn_cmd_run, "judge a device"},
     {"vectors", gdn_cmd_vectors, "diff: by how much two golden files differ"},
 };
