@@ -122,6 +122,7 @@ void gdnp_html_facts(FILE *out, const gdn_run_result *run) {
         }
         fputs("</dd>", out);
     }
+    put_fact(out, "out of date", run->complaint);
     put_fact(out, "lost", run->lost_reason);
     put_fact(out, "harness", run->harness_error);
     fputs("</dl>\n", out);

@@ -134,6 +134,10 @@ static gdn_status take_cases(gdn_run_result *into, gdn_run_result *from, gdn_err
         into->lost_reason = from->lost_reason;
         from->lost_reason = NULL;
     }
+    if (!into->complaint) {
+        into->complaint = from->complaint;
+        from->complaint = NULL;
+    }
     if (!into->harness_error) {
         into->harness_error = from->harness_error;
         from->harness_error = NULL;

@@ -107,6 +107,9 @@ static json_t *add_run_notes(json_t *json, const gdn_run_result *run) {
     if (json && run->allowed_seconds > 0.0) {
         json_object_set_new(json, "allowed_seconds", json_real(run->allowed_seconds));
     }
+    if (json && run->complaint) {
+        json_object_set_new(json, "complaint", json_string(run->complaint));
+    }
     if (json && run->harness_error) {
         json_object_set_new(json, "harness_error", json_string(run->harness_error));
     }

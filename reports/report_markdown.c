@@ -39,6 +39,11 @@ static void put_head(gdn_limited *md, const gdn_run_result *run) {
         gdn_put_markdown(out, worst->id);
         fputs("</code>", out);
     }
+    if (run->complaint) {
+        fputs("\n\nOut of date: <code>", out);
+        gdn_put_markdown(out, run->complaint);
+        fputs("</code>", out);
+    }
     fputs("\n", out);
     gdn_limited_end(md);
 }

@@ -29,8 +29,9 @@ typedef struct reader {
 } reader;
 
 static const char *const MEMBERS[] = {
-    "schema", "device",  "suites",  "vectors",  "vectors_digest", "profiles",
-    "shard",  "seconds", "planned", "verdicts", "harness_error",  "allowed_seconds"};
+    "schema",        "device",          "suites",   "vectors", "vectors_digest",
+    "profiles",      "shard",           "seconds",  "planned", "verdicts",
+    "harness_error", "allowed_seconds", "complaint"};
 #define N_MEMBERS (sizeof MEMBERS / sizeof MEMBERS[0])
 
 static int next_char(reader *r) {
@@ -249,6 +250,9 @@ static gdn_status read_member(reader *r, const char *member, const json_t *whole
     }
     if (strcmp(member, "harness_error") == 0) {
         return gdnp_read_string(&run->harness_error, whole, member, "$", err);
+    }
+    if (strcmp(member, "complaint") == 0) {
+        return gdnp_read_string(&run->complaint, whole, member, "$", err);
     }
     if (strcmp(member, "profiles") == 0) {
         return read_profiles(run, value, err);

@@ -140,6 +140,7 @@ typedef struct gdn_run_result {
     size_t n_cases, planned;
     bool device_lost;
     char *lost_reason;
+    char *complaint;     ///< what is wrong with the user's known failures or ratchet; NULL
     char *harness_error; ///< why the harness could not go on; NULL if it could
 } gdn_run_result;
 

@@ -25,6 +25,7 @@ int gdn_cmd_generate(int argc, char **argv);
 int gdn_cmd_list(int argc, char **argv);
 int gdn_cmd_merge(int argc, char **argv);
 int gdn_cmd_mutate(int argc, char **argv);
+int gdn_cmd_ratchet(int argc, char **argv);
 int gdn_cmd_report(int argc, char **argv);
 int gdn_cmd_run(int argc, char **argv);
 int gdn_cmd_vectors(int argc, char **argv);

@@ -20,6 +20,7 @@ static const struct {
     {"list", gdn_cmd_list, "ops, suites, profiles, cases, deviations, vectors"},
     {"merge", gdn_cmd_merge, "one report of the shards of a run"},
     {"mutate", gdn_cmd_mutate, "the kill matrix: which known bugs the suites see"},
+    {"ratchet", gdn_cmd_ratchet, "lower the best budgets that a device is held to"},
     {"report", gdn_cmd_report, "a report as HTML, JUnit, Markdown, CSV"},
     {"run", gdn_cmd_run, "judge a device"},
     {"vectors", gdn_cmd_vectors, "diff: by how much two golden files differ"},
