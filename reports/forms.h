@@ -26,6 +26,9 @@ GDN_NODISCARD gdn_status gdn_report_junit(const gdn_run_result *run, FILE *out,
 /// counted in the last line.
 void gdn_report_markdown(const gdn_run_result *run, FILE *out);
 
+/// A line an error for GitHub Actions.
+void gdn_report_annotations(const gdn_run_result *run, FILE *out);
+
 /// One page without network and scripts.
 void gdn_report_html(const gdn_run_result *run, FILE *out);
 

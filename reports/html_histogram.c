@@ -67,6 +67,7 @@ static void put_bars(FILE *out, const histogram *h) {
         most = h->bars[i] > most ? h->bars[i] : most;
     }
     const double step = (WIDTH - 2 * LEFT) / BARS;
+    bool told = false;
     for (int i = 0; i < BARS; i++) {
         if (h->bars[i] == 0) {
             continue;
@@ -82,8 +83,12 @@ static void put_bars(FILE *out, const histogram *h) {
                 out, "<path class=\"x\" d=\"M%.1f %.1fl%.1f %.1fm0 -%.1fl-%.1f %.1f\"/>",
                 x + 3, BASE - height + 1, step - 6, step - 6, step - 6, step - 6, step - 6);
         }
-        fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%zu</text>",
-                x + step / 2, BASE - height - 3, h->bars[i]);
+        /* Numbers of three digits are wider than a bar: of those the largest has one. */
+        if (over || h->bars[i] < 100 || (h->bars[i] == most && !told)) {
+            fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%zu</text>",
+                    x + step / 2, BASE - height - 3, h->bars[i]);
+            told = told || h->bars[i] == most;
+        }
     }
     const double limit = LEFT + (3 * DECADES_BELOW + 1) * step;
     fprintf(out, "<path class=\"axis\" d=\"M%.1f %.1fH%.1f\"/>", LEFT, BASE, WIDTH - LEFT);

@@ -86,7 +86,7 @@ static int by_name(const void *a, const void *b) {
 }
 
 static void put_head(FILE *out, const table *t) {
-    fputs("<tr><th></th><th></th><th></th>", out);
+    fputs("<tr><th></th>", out);
     for (int mix = 0; mix < MIXES; mix++) {
         int span = 0;
         for (int g = 0; g < GDN_LENGTH_GROUPS; g++) {
@@ -97,7 +97,7 @@ static void put_head(FILE *out, const table *t) {
                     MIX_NAMES[mix]);
         }
     }
-    fputs("</tr>\n<tr><th>op</th><th>layout</th><th>types</th>", out);
+    fputs("</tr>\n<tr><th>layout, types</th>", out);
     for (int i = 0; i < COLUMNS; i++) {
         if (t->used[i]) {
             fprintf(out, "<th scope=\"col\">%s</th>",
@@ -136,13 +136,20 @@ static void put_cell(FILE *out, const cell *c, const gdn_run_result *run, bool l
 }
 
 static void put_rows(FILE *out, const table *t, const gdn_run_result *run, bool links) {
+    int columns = 0;
+    for (int k = 0; k < COLUMNS; k++) {
+        columns += t->used[k];
+    }
     for (size_t i = 0; i < t->n_rows; i++) {
         const row *r = &t->rows[i];
+        if (i == 0 || strcmp(r->op, t->rows[i - 1].op) != 0) {
+            fprintf(out, "<tr><th colspan=\"%d\" scope=\"rowgroup\"><b>", 1 + columns);
+            gdn_put_html(out, r->op, false);
+            fputs("</b></th></tr>\n", out);
+        }
         fputs("<tr><th scope=\"row\">", out);
-        gdn_put_html(out, r->op, false);
-        fputs("</th><th scope=\"row\">", out);
         gdn_put_html(out, r->layout, false);
-        fputs("</th><th scope=\"row\">", out);
+        fputs(r->layout[0] ? " " : "", out);
         gdn_put_html(out, r->types, false);
         fputs("</th>", out);
         for (int k = 0; k < COLUMNS; k++) {

@@ -8,19 +8,21 @@
 #include "out_file.h"
 #include "report_read.h"
 
-enum { KEY_HTML = 256, KEY_JUNIT, KEY_MARKDOWN, KEY_CSV };
+enum { KEY_HTML = 256, KEY_JUNIT, KEY_MARKDOWN, KEY_CSV, KEY_ANNOTATIONS };
 
 static const struct argp_option OPTIONS[] = {
     {"html", KEY_HTML, "FILE", 0, "Write one self-contained page", 0},
     {"junit", KEY_JUNIT, "FILE", 0, "Write JUnit XML", 0},
     {"markdown", KEY_MARKDOWN, "FILE", 0, "Write a comment for a pull request (60 KB)", 0},
+    {"annotations", KEY_ANNOTATIONS, "FILE", 0, "Write errors as GitHub Actions reads them",
+     0},
     {"csv", KEY_CSV, "FILE", 0, "Write a row a tensor", 0},
     {0},
 };
 
 typedef struct arguments {
     const char *report;
-    const char *html, *junit, *markdown, *csv;
+    const char *html, *junit, *markdown, *csv, *annotations;
 } arguments;
 
 static error_t parse(int key, char *arg, struct argp_state *state) {
@@ -34,6 +36,9 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         return 0;
     case KEY_MARKDOWN:
         a->markdown = arg;
+        return 0;
+    case KEY_ANNOTATIONS:
+        a->annotations = arg;
         return 0;
     case KEY_CSV:
         a->csv = arg;
@@ -68,6 +73,12 @@ static gdn_status markdown(const void *run, FILE *out, gdn_error *err) {
     return GDN_OK;
 }
 
+static gdn_status annotations(const void *run, FILE *out, gdn_error *err) {
+    (void)err;
+    gdn_report_annotations(run, out);
+    return GDN_OK;
+}
+
 static gdn_status csv(const void *run, FILE *out, gdn_error *err) {
     (void)err;
     gdn_report_csv(run, out);
@@ -93,13 +104,17 @@ int gdn_cmd_report(int argc, char **argv) {
     const struct {
         const char *path;
         gdn_write_form form;
-    } forms[] = {{a.html, html}, {a.junit, junit}, {a.markdown, markdown}, {a.csv, csv}};
+    } forms[] = {{a.html, html},
+                 {a.junit, junit},
+                 {a.markdown, markdown},
+                 {a.csv, csv},
+                 {a.annotations, annotations}};
     gdn_status status = GDN_OK;
     for (size_t i = 0; status == GDN_OK && i < sizeof forms / sizeof forms[0]; i++) {
         status =
             forms[i].path ? gdn_out_file(forms[i].path, forms[i].form, &run, &err) : GDN_OK;
     }
-    if (!a.html && !a.junit && !a.markdown && !a.csv) {
+    if (!a.html && !a.junit && !a.markdown && !a.csv && !a.annotations) {
         gdn_report_table(&run, stdout);
     }
     gdn_run_result_destroy(&run);
