@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* libFuzzer over the report reader and every form (cmake -D GDN_FUZZ=ON, clang):
- *     build/fuzz/reports/tests/fuzz_report_read CORPUS reports/tests/examples */
+/* libFuzzer over the report reader and every form:
+ *     cmake --preset fuzz && cmake --build --preset fuzz
+ *     build/fuzz/bin/fuzz_report_read CORPUS reports/tests/examples */
 #include <stdint.h>
 
 #include "diff.h"
