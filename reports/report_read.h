@@ -10,8 +10,8 @@
 
 #include "result.h"
 
-/// Cases that a report may have: 400 MB of result model. The largest suite has a hundredth.
-#define GDN_REPORT_MOST_CASES 65536
+/// Cases that a report may have: 250 MB of result model. The largest suite has a fiftieth.
+#define GDN_REPORT_MOST_CASES 32768
 
 /// Bytes that one case may have in a report.
 #define GDN_REPORT_CASE_BYTES (4 << 20)

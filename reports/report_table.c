@@ -61,6 +61,11 @@ void gdn_report_table(const gdn_run_result *run, FILE *out) {
     }
     const char *why = NULL;
     const int code = gdn_run_exit_code(run, &why);
+    if (run->allowed_seconds > 0.0) {
+        fprintf(out,
+                "\ntook %.1f s of the %.0f s that its suites may take on the cpu device",
+                run->seconds, run->allowed_seconds);
+    }
     fputc('\n', out);
     gdn_put_plain(out, run->device);
     fprintf(out, ": %s (exit %d)\n", why, code);

@@ -4,9 +4,9 @@
 
 Usage: test_docs.py BINDIR SOURCEDIR [unittest arguments]
 
-Blocks marked ```sh, `run:` and `command:` lines of ```yaml, and the examples of the man page are executed, each
-page in a folder of its own, top to bottom; `# exit N` says what a line ends with. Blocks that start
-.ci/ or a build (cmake, ctest) are what runs this test, or would take it an hour.
+Blocks marked ```sh, the commands of ```yaml snippets, and the examples of the man page are
+executed, each page in a folder of its own, top to bottom; `# exit N` says what a line ends with.
+Blocks of .ci/ or of a build (cmake, ctest) are what runs this test, or would take it an hour.
 """
 import glob
 import os
@@ -23,7 +23,8 @@ PROGRAM = os.path.join(BIN, "gdn-conform")
 MAN = os.path.join(SOURCE, "harness/man/gdn-conform.1")
 OTHERS = re.compile(r"^\s*(\.ci/|cmake |ctest |build/|export |cd |git |CC=)", re.M)
 ENVIRONMENT = {**os.environ, "PATH": os.path.abspath(BIN) + ":" + os.environ["PATH"],
-               "DEVICE": "cpu", "SUITE": "smoke", "BUILDKITE_PARALLEL_JOB": "0"}
+               "OMP_WAIT_POLICY": "passive", "DEVICE": "cpu", "SUITE": "smoke",
+               "BUILDKITE_PARALLEL_JOB": "0"}
 
 
 def pages():
