@@ -2,8 +2,8 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* The list of failures that a user knows of, a file in his repository
- * (reports/known_failures.schema.json). It excuses nothing beyond its letter: another bug, a
- * worse error, a pass, an entry past its date or without a case are red. */
+ * (reports/known_failures.schema.json). It excuses nothing beyond its letter: another
+ * bug, a worse error, a pass, an entry past its date or without a case are red. */
 #ifndef GDN_KNOWN_FAILURES_H
 #define GDN_KNOWN_FAILURES_H
 

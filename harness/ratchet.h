@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* The best budget that each case of a device has reached, a file in the user's repository
- * (reports/ratchet.schema.json). A case that needs more than GDN_RATCHET_SLACK times that,
- * plus what its budget varies by from run to run, is red although it is within its limit. */
+/* The best budget that each case of a device has reached, a file in the user's
+ * repository (reports/ratchet.schema.json). A case that needs more than
+ * GDN_RATCHET_SLACK times that, plus what its budget varies by from run to run, is red
+ * although it is within its limit. */
 #ifndef GDN_RATCHET_H
 #define GDN_RATCHET_H
 
@@ -48,8 +49,8 @@ typedef struct gdn_ratchet_change {
 
 /// Lowers the ratchet by repeated runs: of each case that was right in all of them the
 /// smallest budget and the spread. What would be higher than before is kept, except for ids
-/// that match `raise`, whose entries get the reason. Fewer than GDN_RATCHET_REPEATS runs, or
-/// runs of several devices, are GDN_ERR_ARG.
+/// that match `raise`, whose entries get the reason. Fewer than GDN_RATCHET_REPEATS runs,
+/// or runs of several devices, are GDN_ERR_ARG.
 GDN_NODISCARD gdn_status gdn_ratchet_lower(gdn_ratchet *ratchet, const gdn_run_result *runs,
                                            size_t n_runs, const char *raise,
                                            const char *reason, gdn_ratchet_change *change,

@@ -16,8 +16,8 @@ double gdn_case_cost(const gdn_case *test);
 
 #define GDN_MOST_SHARDS 4096
 
-/// Keeps shard `index` of `count` (1-based): the costliest case first, each to the shard with
-/// the least work so far, so that no shard exceeds the average by more than one case.
+/// Keeps shard `index` of `count` (1-based): the costliest case first, each to the shard
+/// with the least work so far, so that no shard exceeds the average by more than one case.
 /// Depends on the plan alone. GDN_ERR_ARG if the shard is empty.
 GDN_NODISCARD gdn_status gdn_plan_keep_shard(gdn_case_plan *plan, int index, int count,
                                              gdn_error *err);

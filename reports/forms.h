@@ -18,8 +18,8 @@ void gdn_report_csv(const gdn_run_result *run, FILE *out);
 GDN_NODISCARD gdn_status gdn_report_junit(const gdn_run_result *run, FILE *out,
                                           gdn_error *err);
 
-/// Bytes that a comment of a pull request may have (GitHub: 65536 characters), with room for
-/// what a CI adds around it.
+/// Bytes that a comment of a pull request may have (GitHub: 65536 characters), with room
+/// for what a CI adds around it.
 #define GDN_MARKDOWN_MOST 60000
 
 /// A comment for a pull request, at most GDN_MARKDOWN_MOST bytes: what does not fit is

@@ -16,8 +16,8 @@
 #define GDN_LEVEL_OVER 6
 #define GDN_LEVELS     10
 
-/// Level of a budget: 0, below 0.01, 0.1, 0.3, 0.7, up to 1, below 10, 1000, above, infinite;
-/// GDN_LEVEL_NONE for negative ones, where nothing was compared.
+/// Level of a budget: 0, below 0.01, 0.1, 0.3, 0.7, up to 1, below 10, 1000, above,
+/// infinite; GDN_LEVEL_NONE for negative ones, where nothing was compared.
 int gdnp_level(double budget);
 
 /// "n", "b0", ...

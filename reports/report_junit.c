@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* JUnit XML in the shape that the importers of GitLab, Jenkins, Buildkite and GitHub actions
- * share: testsuites/testsuite/testcase with failure, error or skipped, and system-out. */
+/* JUnit XML in the shape that the importers of GitLab, Jenkins, Buildkite and GitHub
+ * actions share: testsuites/testsuite/testcase with failure, error or skipped, and
+ * system-out. */
 #include <libxml/xmlwriter.h>
 #include <math.h>
 #include <stdlib.h>

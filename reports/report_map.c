@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* Maps as JSON. A budget needs three digits to be coloured by, so that is what is stored. */
+/* Maps as JSON. A budget needs three digits to be coloured by, so that is what is
+ * stored. */
 #include "report_parts.h"
 
 #include <math.h>

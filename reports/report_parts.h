@@ -10,8 +10,8 @@
 
 #define GDN_REPORT_SCHEMA 1
 
-/// JSON has no infinities and no NaN; they travel as text, so that no reader takes a missing
-/// number for a good one. New reference.
+/// JSON has no infinities and no NaN; they travel as text, so that no reader takes a
+/// missing number for a good one. New reference.
 json_t *gdnp_number_json(double x);
 
 /// New reference.

@@ -16,9 +16,9 @@
 /// Bytes that one case may have in a report.
 #define GDN_REPORT_CASE_BYTES (4 << 20)
 
-/// Reads the report in `file`, which messages call `name`. A report that ends early, is of a
-/// newer schema, has a number that JSON does not have, an id twice, verdicts that do not add
-/// up or more than the limits above is GDN_ERR_FORMAT; the message is one line without
+/// Reads the report in `file`, which messages call `name`. A report that ends early, is of
+/// a newer schema, has a number that JSON does not have, an id twice, verdicts that do not
+/// add up or more than the limits above is GDN_ERR_FORMAT; the message is one line without
 /// control characters. Members that this schema does not know are ignored. If GDN_OK is
 /// returned the caller destroys the result.
 GDN_NODISCARD gdn_status gdn_report_read_stream(gdn_run_result *run, FILE *file,

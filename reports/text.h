@@ -2,11 +2,11 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* Text of strangers on its way into a form. Names and messages come from devices and from
- * files: they may hold markup, quotes, newlines, terminal escapes, or no UTF-8 at all. Every
- * form prints them through these functions and through nothing else.
+ * files: they may hold markup, quotes, newlines, terminal escapes, or no UTF-8 at all.
+ * Every form prints them through these functions and through nothing else.
  *
- * In all of them a control character, a byte that is no UTF-8 and a character that turns the
- * direction of the text are shown as \xNN or \u{NNNN}. */
+ * In all of them a control character, a byte that is no UTF-8 and a character that turns
+ * the direction of the text are shown as \xNN or \u{NNNN}. */
 #ifndef GDN_TEXT_H
 #define GDN_TEXT_H
 
