@@ -136,6 +136,9 @@ static gdn_status name_result(gdn_case_result *result, const gdn_planned_case *p
                               gdn_error *err) {
     *result = (gdn_case_result){
         .id = strdup(planned->test->id), .verdict = GDN_SKIP, .kernel_seconds = -1.0};
+    gdn_conventions_get(&planned->test->conventions,
+                        gdn_convention_field_find("numeric_class"), result->numeric_class,
+                        sizeof result->numeric_class);
     char *device = quote(options->device);
     const bool named =
         result->id && device &&

@@ -198,6 +198,9 @@ static bool exists(const gdn_case_plan *plan, const char *tag) {
     for (size_t i = 0; WORDS[i]; i++) {
         found = found || fnmatch(tag, WORDS[i], 0) == 0;
     }
+    for (int op = 0; op < GDN_OP_COUNT; op++) {
+        found = found || fnmatch(tag, gdn_op_get((gdn_op)op)->name, 0) == 0;
+    }
     for (size_t i = 0; tags && !found && i < plan->n_cases; i++) {
         collect(tags, plan, &plan->cases[i]);
         for (size_t k = 0; k < tags->count; k++) {

@@ -35,7 +35,7 @@ void gdnp_html_legend(FILE *out);
 /// "device", "driver", ..: the facts of a run.
 void gdnp_html_facts(FILE *out, const gdn_run_result *run);
 
-/// A histogram of the budgets of each type class.
+/// A histogram of the budgets of each numeric class and pair of types.
 void gdnp_html_histograms(FILE *out, const gdn_run_result *run);
 
 /// Heat map of one map, and the error against the token position where its rows are tokens.

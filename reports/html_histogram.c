@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* Budgets of each class of types: three bars a decade, the limit between two of them. */
+/* Budgets of each numeric class and pair of types: three bars a decade, the limit between two of them. */
 #include <math.h>
 #include <string.h>
 
@@ -15,7 +15,7 @@
 #define MOST_CLASSES  24
 
 typedef struct histogram {
-    char types[24];
+    char name[64];
     size_t bars[BARS];
     size_t cases;
     double most;
@@ -41,9 +41,9 @@ static int bar_of(double budget) {
     return bar;
 }
 
-static histogram *find_class(histogram *all, size_t *count, const char *types) {
+static histogram *find_class(histogram *all, size_t *count, const char *name) {
     for (size_t i = 0; i < *count; i++) {
-        if (strcmp(all[i].types, types) == 0) {
+        if (strcmp(all[i].name, name) == 0) {
             return &all[i];
         }
     }
@@ -52,7 +52,7 @@ static histogram *find_class(histogram *all, size_t *count, const char *types) {
     }
     histogram *h = &all[(*count)++];
     *h = (histogram){.most = -1.0};
-    snprintf(h->types, sizeof h->types, "%s", types);
+    snprintf(h->name, sizeof h->name, "%s", name);
     return h;
 }
 
@@ -104,16 +104,22 @@ static void put_bars(FILE *out, const histogram *h) {
     }
 }
 
+/* "bf16_mma, bf16+fp32": arithmetic, activations, states. */
+static void name_class(char *name, size_t size, const gdn_case_result *c) {
+    gdn_case_facets facets;
+    gdn_case_facets_read(&facets, c->id);
+    snprintf(name, size, "%s%s%s", c->numeric_class, c->numeric_class[0] ? ", " : "",
+             facets.types[0] ? facets.types : "other");
+}
+
 void gdnp_html_histograms(FILE *out, const gdn_run_result *run) {
     histogram all[MOST_CLASSES];
     size_t count = 0;
     for (size_t i = 0; i < run->n_cases; i++) {
         const double budget = gdn_case_budget(&run->cases[i]);
-        gdn_case_facets facets;
-        gdn_case_facets_read(&facets, run->cases[i].id);
-        histogram *h = budget < 0.0 ? NULL
-                                    : find_class(all, &count,
-                                                 facets.types[0] ? facets.types : "other");
+        char name[64];
+        name_class(name, sizeof name, &run->cases[i]);
+        histogram *h = budget < 0.0 ? NULL : find_class(all, &count, name);
         if (h) {
             h->bars[bar_of(budget)]++;
             h->cases++;
@@ -124,7 +130,7 @@ void gdnp_html_histograms(FILE *out, const gdn_run_result *run) {
     for (size_t i = 0; i < count; i++) {
         const histogram *h = &all[i];
         fputs("<figure><figcaption><b>", out);
-        gdn_put_html(out, h->types, false);
+        gdn_put_html(out, h->name, false);
         fprintf(out, "</b>: %zu cases, at most ", h->cases);
         gdn_put_number(out, h->most);
         fputs(" of the budget</figcaption>", out);

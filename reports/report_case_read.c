@@ -246,6 +246,10 @@ gdn_status gdnp_case_read(gdn_case_result *result, const json_t *json, const cha
     GDN_TRY(gdnp_read_string(&result->output, json, "output", where, err));
     GDN_TRY(gdnp_read_text(text, sizeof text, json, "golden", where, err));
     result->golden_stored = strcmp(text, "stored") == 0;
+    if (json_object_get(json, "numeric_class")) {
+        GDN_TRY(gdnp_read_text(result->numeric_class, sizeof result->numeric_class, json,
+                               "numeric_class", where, err));
+    }
     if (json_object_get(json, "digest")) {
         GDN_TRY(gdnp_read_text(result->digest, sizeof result->digest, json, "digest", where,
                                err));

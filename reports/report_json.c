@@ -38,6 +38,9 @@ static json_t *tensor_json(const gdn_tensor_result *t) {
 /* Members that only some cases have. */
 static json_t *add_notes(json_t *json, const gdn_case_result *result) {
     const gdn_case_diagnosis *d = &result->diagnosis;
+    if (json && result->numeric_class[0]) {
+        json_object_set_new(json, "numeric_class", json_string(result->numeric_class));
+    }
     if (json && result->digest[0]) {
         json_object_set_new(json, "digest", json_string(result->digest));
     }

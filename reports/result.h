@@ -100,6 +100,8 @@ typedef struct gdn_case_ratchet {
 typedef struct gdn_case_result {
     char *id;
     gdn_verdict verdict;
+    char numeric_class
+        [24];           ///< arithmetic that the limits are of (conventions.h); "": unknown
     char *message;      ///< one line: why it is not a pass; NULL on a pass
     char *replay;       ///< command line that reproduces it
     char *output;       ///< what the worker printed during the case; NULL if nothing

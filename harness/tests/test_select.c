@@ -43,8 +43,8 @@ static void and_binds_closer_than_or(void **state) {
     assert_int_equal(keep("!!spec"), spec);
     assert_int_equal(keep("!(spec | bf16)"), all - spec - bf16 + spec_bf16);
     assert_int_equal(keep("spec & !spec"), 0);
-    assert_int_equal(keep("vllm-xpu@a") + keep("vllm-xpu@b"), all);
-    assert_int_equal(keep("vllm-xpu"), all);
+    assert_int_equal(keep("vllm-xpu@a") + keep("vllm-xpu@b"), keep("vllm-xpu@?"));
+    assert_int_equal(keep("vllm-xpu") + keep("!vllm-xpu"), all);
     assert_true(keep("pad?") > 0);
 }
 
@@ -120,9 +120,10 @@ static void a_shard_without_cases_is_refused(void **state) {
     gdn_case_plan plan;
     load(&plan, "smoke");
     gdn_plan_keep_glob(&plan, "gdn_gating/*");
-    assert_int_equal(plan.n_cases, 2);
+    const int count = (int)plan.n_cases + 1;
+    assert_true(count > 1);
     gdn_error err = {0};
-    assert_int_equal(gdn_plan_keep_shard(&plan, 3, 3, &err), GDN_ERR_ARG);
+    assert_int_equal(gdn_plan_keep_shard(&plan, count, count, &err), GDN_ERR_ARG);
     gdn_case_plan_destroy(&plan);
 }
 
