@@ -170,8 +170,13 @@ static gdn_status run_quarantined(const gdn_planned_case *planned,
                                   const gdn_session *session, gdn_run_result *run,
                                   gdn_case_result *result, gdn_error *err) {
     gdn_session own;
-    GDN_TRY(
-        gdn_session_open(&own, session->device, session->profiles, session->timeout, err));
+    gdn_error absent = {0};
+    if (gdn_session_open(&own, session->device, session->profiles, session->timeout,
+                         &absent) != GDN_OK) {
+        result->verdict = GDN_CRASH;
+        result->message = strdup(absent.message);
+        return GDN_OK;
+    }
     const gdn_status status = run_case(planned, &own, run, result, err);
     gdn_session_close(&own);
     return status;
