@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* Budgets of each numeric class and pair of types: three bars a decade, the limit between two of them. */
+/* Budgets of each numeric class and pair of types: three bars a decade, the limit between
+ * two of them. */
 #include <math.h>
 #include <string.h>
 
