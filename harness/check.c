@@ -7,14 +7,22 @@
 #include <string.h>
 
 #include "captured.h"
+#include "doctor.h"
+#include "doctor.h"
 #include "judge.h"
 #include "worker_process.h"
 
-/* The arena is as the call left it. This is the place where a failed case is diagnosed. */
+/* The arena is as the call left it. */
 static gdn_status judge(gdn_captured *captured, const gdn_golden *golden,
                         gdn_case_result *result, gdn_error *err) {
+    gdn_doctor doctor = {0};
     gdn_captured_apply(captured, golden);
-    return gdn_judge_case(&captured->problem, golden, result, err);
+    gdn_status status = gdn_judge_case(&captured->problem, golden, result, err);
+    if (status == GDN_OK && result->verdict == GDN_FAIL) {
+        status = gdn_doctor_see(&doctor, &captured->problem, golden, result, err);
+    }
+    gdn_doctor_destroy(&doctor);
+    return status;
 }
 
 gdn_status gdn_check_file(gdn_case_result *result, const char *path, const gdn_paths *paths,

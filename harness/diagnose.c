@@ -10,8 +10,8 @@
 #include "invisible.h"
 #include "pattern.h"
 
-/* A suspect that explains must foretell this share of what is wrong: the rest may lie within
- * its limits by accident. */
+/* A suspect that explains must foretell this share of what is wrong: the rest may lie
+ * within its limits by accident. */
 #define FORETOLD_SHARE 0.5
 
 /* One that explains nearly everything is worth naming if it leaves this share of the wrong
@@ -38,7 +38,8 @@ const char *gdn_finding_name(gdn_finding finding) {
 /* One search: what all of its parts read. */
 typedef struct search {
     const gdn_problem *problem;
-    const gdn_golden *golden;
+    const gdn_golden *golden; /* with the limits of the judge */
+    gdn_golden judged;
     const gdn_suspects *suspects;
     gdn_fit correct;
     gdn_wrong wrong;
@@ -88,7 +89,7 @@ static gdn_status evaluate(const search *s, gdn_hypothesis *h, gdn_error *err) {
     }
     gdn_status status = bend(&bent, s, h, err);
     if (status == GDN_OK) {
-        status = gdn_fit_measure(&h->fit, s->problem, s->golden, &bent, err);
+        status = gdn_fit_measure(&h->fit, s->problem, s->golden, &bent, &s->correct, err);
     }
     h->explains = status == GDN_OK && h->fit.applies && h->fit.wrong == 0 &&
                   (double)h->fit.foretold >= FORETOLD_SHARE * (double)s->correct.wrong;
@@ -119,8 +120,8 @@ static gdn_status evaluate_all(const search *s, gdn_hypothesis *hypotheses, size
     return status;
 }
 
-/* Best first: what explains, then by what is left unexplained; equal ones by number, so that
- * rows of the table come before values of fields. */
+/* Best first: what explains, then by what is left unexplained; equal ones by number, so
+ * that rows of the table come before values of fields. */
 static int by_fit(const void *a, const void *b) {
     const gdn_hypothesis *x = a, *y = b;
     const bool x_ran = x->fit.applies && !x->pruned, y_ran = y->fit.applies && !y->pruned;
@@ -139,8 +140,8 @@ static int by_fit(const void *a, const void *b) {
     return x->other < y->other ? -1 : x->other > y->other;
 }
 
-/* Leading entries to name. Values of fields that explain a case step back behind rows of the
- * table that do: those are bugs that were seen. */
+/* Leading entries to name. Values of fields that explain a case step back behind rows of
+ * the table that do: those are bugs that were seen. */
 static size_t count_named(const gdn_diagnosis *d, const gdn_suspects *suspects) {
     size_t named = 0;
     while (named < d->n_ranking && d->ranking[named].explains) {
@@ -256,19 +257,22 @@ static gdn_status conclude(gdn_diagnosis *d, const search *s, gdn_error *err) {
 static gdn_status start(gdn_diagnosis *d, search *s, const gdn_problem *problem,
                         const gdn_golden *golden, const gdn_suspects *suspects, size_t room,
                         gdn_error *err) {
-    *s = (search){.problem = problem, .golden = golden, .suspects = suspects};
+    *s = (search){.problem = problem, .golden = &s->judged, .suspects = suspects};
     *d = (gdn_diagnosis){.ranking = calloc(room + 1, sizeof *d->ranking)};
     if (!d->ranking || golden->n_outputs > sizeof s->wrong.elements / sizeof(int64_t)) {
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for %zu suspects", room);
     }
-    gdn_wrong_count(&s->wrong, problem, golden);
-    GDN_TRY(gdn_fit_measure(&s->correct, problem, golden, problem->call.conventions, err));
+    GDN_TRY(gdn_fit_golden_create(&s->judged, golden, err));
+    gdn_wrong_count(&s->wrong, problem, s->golden);
+    GDN_TRY(gdn_fit_measure(&s->correct, problem, s->golden, problem->call.conventions,
+                            NULL, err));
     d->correct = s->correct;
     return GDN_OK;
 }
 
-/* Nothing is beyond its limit: whatever failed the case is no element's fault. */
-static gdn_status nothing_wrong(gdn_diagnosis *d, gdn_error *err) {
+/* Nothing is beyond its limit: what failed the case is a figure of a whole head. */
+static gdn_status nothing_wrong(gdn_diagnosis *d, search *s, gdn_error *err) {
+    gdn_fit_golden_destroy(&s->judged);
     d->finding = GDN_FOUND_NOTHING_WRONG;
     d->text = strdup("a correct kernel explains every element");
     return d->text ? GDN_OK : gdn_error_set(err, GDN_ERR_OOM, "no memory for a text");
@@ -299,7 +303,7 @@ gdn_status gdn_diagnose(gdn_diagnosis *d, const gdn_problem *problem,
     bool found = false;
     gdn_status status = start(d, &s, problem, golden, suspects, suspects->count, err);
     if (status == GDN_OK && s.correct.wrong == 0) {
-        return nothing_wrong(d, err);
+        return nothing_wrong(d, &s, err);
     }
     if (status == GDN_OK) {
         status = try_hints(d, &s, hints, &found, err);
@@ -318,6 +322,7 @@ gdn_status gdn_diagnose(gdn_diagnosis *d, const gdn_problem *problem,
     if (status == GDN_OK) {
         status = conclude(d, &s, err);
     }
+    gdn_fit_golden_destroy(&s.judged);
     if (status != GDN_OK) {
         gdn_diagnosis_destroy(d);
     }
@@ -331,7 +336,7 @@ gdn_status gdn_diagnose_pairs(gdn_diagnosis *d, const gdn_problem *problem,
     const size_t n = suspects->n_rows;
     gdn_status status = start(d, &s, problem, golden, suspects, n * n / 2, err);
     if (status == GDN_OK && s.correct.wrong == 0) {
-        return nothing_wrong(d, err);
+        return nothing_wrong(d, &s, err);
     }
     for (size_t i = 0; status == GDN_OK && i < n; i++) {
         for (size_t j = i + 1; j < n; j++) {
@@ -348,6 +353,7 @@ gdn_status gdn_diagnose_pairs(gdn_diagnosis *d, const gdn_problem *problem,
     if (status == GDN_OK) {
         status = conclude(d, &s, err);
     }
+    gdn_fit_golden_destroy(&s.judged);
     if (status != GDN_OK) {
         gdn_diagnosis_destroy(d);
     }

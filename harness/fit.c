@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "floor_limit.h"
 #include "judge.h"
 
 /* What is_foretold() takes for near and wide. */
@@ -42,6 +43,55 @@ const void *gdn_fit_found(const gdn_arena *arena, const gdn_tensor *t) {
     const uint8_t *data = t->data;
     const bool in_image = data >= arena->image && data < arena->image + arena->bytes;
     return in_image ? arena->base + (data - arena->image) : data;
+}
+
+/* Limits of one output, the smaller of two each. */
+static bool lower_limits(const gdn_expected *e, float *limits) {
+    const int64_t heads = e->floors ? e->tensor->shape[1] : 1;
+    const int64_t width = heads > 0 ? e->row_count / heads : 0;
+    gdn_floor_limit *floors = calloc((size_t)heads + 1, sizeof *floors);
+    for (int64_t h = 0; floors && h < heads; h++) {
+        floors[h] = gdn_floor_limit_of(e->floors ? &e->floors[h] : NULL);
+    }
+    for (int64_t flat = 0; floors && flat < e->n_rows * e->row_count; flat++) {
+        const double operand = e->operand ? (double)e->operand[flat] : 0.0;
+        const double floor = gdn_floor_element(&floors[flat % e->row_count / width],
+                                               e->golden[flat], operand, e->tensor->dtype);
+        limits[flat] = floor < (double)e->limit[flat] ? (float)floor : e->limit[flat];
+    }
+    free(floors);
+    return floors != NULL;
+}
+
+gdn_status gdn_fit_golden_create(gdn_golden *judged, const gdn_golden *golden,
+                                 gdn_error *err) {
+    *judged = (gdn_golden){.outputs = calloc(golden->n_outputs + 1, sizeof(gdn_expected))};
+    bool room = judged->outputs != NULL;
+    for (size_t i = 0; room && i < golden->n_outputs; i++) {
+        const gdn_expected *e = &golden->outputs[i];
+        judged->outputs[i] = *e;
+        judged->outputs[i].limit = NULL;
+        judged->n_outputs++;
+        if (e->limit) {
+            const size_t count = (size_t)(e->n_rows * e->row_count);
+            float *limits = malloc((count + 1) * sizeof *limits);
+            judged->outputs[i].limit = limits;
+            room = limits && lower_limits(e, limits);
+        }
+    }
+    if (!room) {
+        gdn_fit_golden_destroy(judged);
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for limits");
+    }
+    return GDN_OK;
+}
+
+void gdn_fit_golden_destroy(gdn_golden *judged) {
+    for (size_t i = 0; i < judged->n_outputs; i++) {
+        free(judged->outputs[i].limit);
+    }
+    free(judged->outputs);
+    *judged = (gdn_golden){0};
 }
 
 static bool is_poison(const uint8_t *bytes, size_t size) {
@@ -121,8 +171,7 @@ void gdn_wrong_count(gdn_wrong *wrong, const gdn_problem *problem,
     }
 }
 
-/* The bent reference as a device would run: in place. It alone knows the rows that these
- * conventions leave as they were, and the bytes that they write astray. */
+/* The bent reference as a device would run: in place. */
 static gdn_status run_in_place(uint8_t **memory, const gdn_problem *problem,
                                const gdn_conventions *conventions, gdn_error *err) {
     const gdn_arena *arena = &problem->arena;
@@ -145,10 +194,11 @@ static gdn_status run_in_place(uint8_t **memory, const gdn_problem *problem,
 }
 
 /* Compares the outputs. `simulated` (NULL: not run) excuses elements that hold its very
- * bytes. True if something is wrong that a run in place might excuse. */
+ * bytes. True if something is wrong where the device wrote nothing, or where a bug's
+ * arithmetic leaves no limit (the logarithm of a negative number, a negative decay). */
 static bool compare_outputs(gdn_fit *fit, const gdn_problem *problem,
                             const gdn_golden *golden, const uint8_t *simulated) {
-    bool excusable = false;
+    bool undecided = false;
     for (size_t k = 0; k < golden->n_outputs; k++) {
         const gdn_expected *e = &golden->outputs[k];
         const uint8_t *found = gdn_fit_found(&problem->arena, e->tensor);
@@ -166,15 +216,17 @@ static bool compare_outputs(gdn_fit *fit, const gdn_problem *problem,
                     continue;
                 }
                 fit->wrong += wrong;
-                excusable =
-                    excusable || (wrong && memcmp(found + at, before + at, size) == 0);
-                fit->residual += !wrong            ? 0.0
-                                 : budget < 0x1p30 ? log2(1.0 + budget)
-                                                   : GDN_FIT_MOST;
+                undecided = undecided ||
+                            (wrong &&
+                             (memcmp(found + at, before + at, size) == 0 ||
+                              (e->limit && !(e->limit[index * e->row_count + i] >= 0.0F))));
+                fit->residual += !wrong                             ? 0.0
+                                 : budget >= 0.0 && budget < 0x1p30 ? log2(1.0 + budget)
+                                                                    : GDN_FIT_MOST;
             }
         }
     }
-    return excusable;
+    return undecided;
 }
 
 /* The row of `golden` that output `k` of another golden has as `row`, or -1. */
@@ -226,15 +278,20 @@ static int64_t count_foretold(const gdn_problem *problem, const gdn_golden *righ
     return foretold;
 }
 
+/* A run in place tells more than golden values: which rows stay as they were, what goes
+ * astray, and what comes of slots that one sequence writes and another one reads. It is
+ * worth its time where nothing was written, where bytes are astray, and where these
+ * conventions are nearer to the device than the right ones. */
 static gdn_status compare(gdn_fit *fit, const gdn_problem *problem, const gdn_golden *right,
                           const gdn_golden *bent, const gdn_conventions *conventions,
-                          gdn_error *err) {
+                          const gdn_fit *correct, gdn_error *err) {
     const gdn_arena *arena = &problem->arena;
-    const bool excusable = compare_outputs(fit, problem, bent, NULL);
+    const bool undecided = compare_outputs(fit, problem, bent, NULL);
+    const bool nearer = fit->wrong > 0 && correct && fit->residual < correct->residual;
     int64_t stray = count_stray(problem, bent, arena->base, arena->image);
     gdn_status status = GDN_OK;
     uint8_t *simulated = NULL;
-    if (excusable || stray > 0 || conventions->stray_write != GDN_STRAY_NONE) {
+    if (undecided || nearer || stray > 0 || conventions->stray_write != GDN_STRAY_NONE) {
         status = run_in_place(&simulated, problem, conventions, err);
     }
     if (status == GDN_OK && simulated) {
@@ -255,16 +312,20 @@ static gdn_status compare(gdn_fit *fit, const gdn_problem *problem, const gdn_go
 
 gdn_status gdn_fit_measure(gdn_fit *fit, const gdn_problem *problem,
                            const gdn_golden *golden, const gdn_conventions *conventions,
-                           gdn_error *err) {
+                           const gdn_fit *correct, gdn_error *err) {
     elsewhere inputs = {0};
-    gdn_golden bent = {0};
+    gdn_golden bent = {0}, judged = {0};
     gdn_error cause = {0};
     *fit = (gdn_fit){0};
     GDN_TRY(elsewhere_create(&inputs, problem, problem->arena.image, conventions, err));
     gdn_status status = gdn_golden_create(&bent, &inputs.problem, &cause);
     if (status == GDN_OK) {
         fit->applies = true;
-        status = compare(fit, problem, golden, &bent, conventions, &cause);
+        status = gdn_fit_golden_create(&judged, &bent, &cause);
+        if (status == GDN_OK) {
+            status = compare(fit, problem, golden, &judged, conventions, correct, &cause);
+        }
+        gdn_fit_golden_destroy(&judged);
         gdn_golden_destroy(&bent);
     } else if (status == GDN_ERR_ARG) {
         status = GDN_OK; /* a shape, or a field, that this call cannot have */

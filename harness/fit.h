@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* How well one set of conventions reproduces what a device left in the arena. The reference
- * runs under them on the frozen inputs, with limits of its own, so a device that is wrong in
- * exactly this way, and rounds as devices do, fits as well as a right one fits the right
- * conventions. */
+/* How well one set of conventions reproduces what a device left in the arena. The
+ * reference runs under them on the frozen inputs, with limits of its own, so a device that
+ * is wrong in exactly this way, and rounds as devices do, fits as well as a right one fits
+ * the right conventions. */
 #ifndef GDN_FIT_H
 #define GDN_FIT_H
 
@@ -24,22 +24,33 @@ typedef struct gdn_fit {
     double residual;
 } gdn_fit;
 
+/// Golden values with the limits that the judge holds each element to: the smaller of its
+/// bound and of what the noise floor of its head allows. Everything but `limit` is borrowed
+/// from `golden`. If GDN_OK is returned the caller destroys it.
+GDN_NODISCARD gdn_status gdn_fit_golden_create(gdn_golden *judged, const gdn_golden *golden,
+                                               gdn_error *err);
+
+/// Accepts zeroed ones.
+void gdn_fit_golden_destroy(gdn_golden *judged);
+
 /// Wrong elements of a device by one set of golden values: what a diagnosis has to explain.
 typedef struct gdn_wrong {
     int64_t elements[16]; ///< wrong elements by output, in the order of the golden outputs
     int64_t stray;        ///< changed bytes outside the rows of the outputs
 } gdn_wrong;
 
-/// Counts what is wrong by `golden`, the golden values of the problem itself.
+/// Counts what is wrong by `golden`, the golden values of the problem itself; here and below
+/// made by gdn_fit_golden_create().
 void gdn_wrong_count(gdn_wrong *wrong, const gdn_problem *problem,
                      const gdn_golden *golden);
 
 /// Runs the reference under `conventions` and compares. The arena must be frozen and is not
-/// changed. Conventions under which the call is refused give GDN_OK and `applies` false.
+/// changed. `correct` is the fit of the right conventions, NULL if this is it. Conventions
+/// under which the call is refused give GDN_OK and `applies` false.
 GDN_NODISCARD gdn_status gdn_fit_measure(gdn_fit *fit, const gdn_problem *problem,
                                          const gdn_golden *golden,
                                          const gdn_conventions *conventions,
-                                         gdn_error *err);
+                                         const gdn_fit *correct, gdn_error *err);
 
 /// Whether element `i` of row `index` of `expected` is wrong in the arena; `*budget`
 /// receives error / limit, infinity for an exact output.

@@ -9,7 +9,8 @@
 /* Factors at 4,096 independent errors and more. Matrix units: two kernels with the same
  * rounding points differ by chance alone by 1.92 and 1.09 once in 10^7 pools; the rest is
  * for other orders and chunk lengths (FLA's own kernel on an H200: 0.86 to 1.25 and 0.99
- * to 1.11). fp32: chunk forms against the token form; measured by tests/test_false_alarms. */
+ * to 1.11). fp32: chunk forms against the token form; measured by
+ * tests/test_false_alarms. */
 static const struct { double largest, rms; } FACTORS[2] = {{8.0, 4.0}, {2.0, 1.25}};
 
 /* Standard deviations of what comes with operands: the sum of independent errors, each no

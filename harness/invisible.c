@@ -63,6 +63,11 @@ static bool short_sequences(const gdn_case *test) {
     return true;
 }
 
+/* The recurrence gets its gates ready made. */
+static bool given_gates(const gdn_case *test) {
+    return test->gates == GDN_GATES_GIVEN;
+}
+
 static bool always(const gdn_case *test) {
     (void)test;
     return true;
@@ -99,10 +104,12 @@ static const struct {
     {"slip", "k_scaled", CONV1D | GATING | METADATA, always, "the op has no keys"},
     {"slip", "l2norm_missing", CONV1D | GATING | METADATA, always, "the op has no keys"},
     {"slip", "l2norm_mean", CONV1D | GATING | METADATA, always, "the op has no keys"},
-    {"slip", "dt_bias_missing", CONV1D | DELTA | METADATA, always, "the op has no gates"},
+    {"slip", "dt_bias_missing", CONV1D | METADATA, always, "the op has no gates"},
+    {"slip", "dt_bias_missing", DELTA, given_gates, "the gates come ready made"},
     {"slip", "gate_bf16", CONV1D | METADATA, always, "the op has no gates"},
     {"slip", "beta_bf16", CONV1D | METADATA, always, "the op has no gates"},
-    {"slip", "ab_swapped", CONV1D | DELTA | METADATA, always, "the op has no a and b"},
+    {"slip", "ab_swapped", CONV1D | METADATA, always, "the op has no a and b"},
+    {"slip", "ab_swapped", DELTA, given_gates, "the gates come ready made"},
     {"slip", "qk_swapped", CONV1D | GATING | METADATA, always, "the op has no queries"},
     {"slip", "z_from_v", CONV1D | GATING | DELTA | METADATA, always, "the op has no z"},
     {"slip", "taps_reversed", GATING | DELTA | METADATA, always,

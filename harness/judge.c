@@ -344,8 +344,8 @@ static void hold_pool(gdn_tensor_result *r, int64_t head, gdn_limit_kind kind, d
     }
 }
 
-/* The limits of whole heads. Errors of one row of a head may be one: the gates, the norms of
- * k and q and a flipped ulp of them are common to it. */
+/* The limits of whole heads. Errors of one row of a head may be one: the gates, the norms
+ * of k and q and a flipped ulp of them are common to it. */
 static void judge_pools(const comparison *c, gdn_tensor_result *r) {
     for (int64_t head = 0; head < c->heads; head++) {
         const gdn_floor_limit *limit = &c->floors[head];
@@ -396,10 +396,11 @@ static gdn_status judge_tensor(const gdn_expected *e, const gdn_case *test,
     }
     const int64_t most = e->n_rows < BLOCKS ? e->n_rows : BLOCKS;
     const bool state = strstr(t->name, "state") != NULL;
+    const bool vk = test->conventions.state_order == GDN_STATE_VK;
     comparison whole = {.expected = e,
                         .tensor = t,
                         .upstream = state ? &test->upstream_state : &test->upstream,
-                        .shares = t->rank == 4 ? (double)test->head_k_dim : 1.0};
+                        .shares = t->rank == 4 ? (double)t->shape[vk ? 3 : 2] : 1.0};
     double *scratch = malloc((size_t)(most * e->row_count + 1) * sizeof *scratch);
     if (!scratch || !begin_pools(&whole, most)) {
         free(scratch);

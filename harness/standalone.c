@@ -28,8 +28,21 @@ static const char *const *parts_of(gdn_op op) {
     return PARTS[op];
 }
 
-/* Fields that the plain kernel honours, or that do not reach it; any other one must have its
- * default. Returns the first that does not, or NULL. */
+/* What of a case the plain kernel does not know, or NULL. */
+static const char *beyond_case(const gdn_case *test) {
+    for (size_t i = 0; i < test->n_sequences; i++) {
+        if (test->sequences[i].padded) {
+            return "padding";
+        }
+    }
+    return test->gates != GDN_GATES_GIVEN ? "gates"
+           : !test->l2norm                ? "l2norm"
+           : test->tree != GDN_TREE_NONE  ? "tree"
+                                          : NULL;
+}
+
+/* Fields that the plain kernel honours, or that do not reach it; any other one must have
+ * its default. Returns the first that does not, or NULL. */
 static const char *beyond_kernel(const gdn_conventions *conventions) {
     static const char FREE[] =
         " qkvz_layout state_order head_map activation conv_output numeric_class "
@@ -164,7 +177,8 @@ static void write_constants(FILE *out, const gdn_problem *problem) {
 }
 
 static void write_kernel(FILE *out, const gdn_problem *problem) {
-    const char *beyond = beyond_kernel(problem->call.conventions);
+    const char *beyond = beyond_case(problem->test);
+    beyond = beyond ? beyond : beyond_kernel(problem->call.conventions);
     const char *const *parts = parts_of(problem->call.op);
     fprintf(out,
             "/* ==== YOUR KERNEL GOES HERE ====\n"

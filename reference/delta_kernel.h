@@ -12,8 +12,8 @@
 
 /* Per token, shared by all lanes. Errors are those of a correct backend's operands:
  * relative for decay and beta, 2-norms for k and q; `beta_input`, `k_input` and `q_input`
- * are the parts that came in or were rounded to storage, a few large steps. Floors are what a sum with k or q may lose to subnormals that become
- * zeros. `g` is the log decay. */
+ * are the parts that came in or were rounded to storage, a few large steps. Floors are what
+ * a sum with k or q may lose to subnormals that become zeros. `g` is the log decay. */
 typedef struct gdnp_token {
     double g, decay, beta;
     double decay_error, beta_error;

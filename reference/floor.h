@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* The noise floor: the recurrence once more, as a kernel of the profile's class computes it.
- * How far it comes from the FP64 value is what a correct kernel of that class errs by, not
- * at most but usually; BOUND.md, "The noise floor", says how verdicts are made of it.
+/* The noise floor: the recurrence once more, as a kernel of the profile's class computes
+ * it. How far it comes from the FP64 value is what a correct kernel of that class errs by,
+ * not at most but usually; BOUND.md, "The noise floor", says how verdicts are made of it.
  *
  * Class fp32: token by token, every product and sum rounded to fp32, k from 0 up. Matrix
  * classes: chunks by the WY form, operands of matrix products rounded, sums in fp32

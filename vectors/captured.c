@@ -162,6 +162,8 @@ static gdn_status read_profile(gdn_case *test, const json_t *about, const char *
     GDN_TRY(gdn_profile_load(&profile, profiles, name, err));
     gdn_status status = GDN_OK;
     test->conventions = profile.conventions;
+    test->upstream = profile.upstream;
+    test->upstream_state = profile.upstream_state;
     if (separate) {
         test->conventions.qkvz_layout =
             json_is_true(separate) || json_integer_value(separate) != 0

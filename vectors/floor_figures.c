@@ -11,8 +11,8 @@
  * - Keys that nearly repeat make all errors of a row multiples of one. For independent rows
  *   with one covariance C, E^T E =: S has the expectations tr S = n tr C and
  *   |S|^2 = n^2 |C|^2 + n (tr C)^2, so that the columns count as
- *   (tr C)^2 / |C|^2 = (tr S)^2 / (|S|^2 - (tr S)^2 / n). |S|^2 is estimated from 16 vectors
- *   x of signs: x^T S x varies by 2 (|S|^2 - sum S_ii^2) (Hutchinson). */
+ *   (tr C)^2 / |C|^2 = (tr S)^2 / (|S|^2 - (tr S)^2 / n). |S|^2 is estimated from 16
+ *   vectors x of signs: x^T S x varies by 2 (|S|^2 - sum S_ii^2) (Hutchinson). */
 #include "floor_figures.h"
 
 #include <math.h>

@@ -42,11 +42,17 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 static void print_result(const gdn_case_result *result) {
     printf("%-11s %s  %s\n", gdn_verdict_name(result->verdict), result->id,
            result->message ? result->message : "");
+    if (result->diagnosis.verdict) {
+        printf("            %s %s\n", result->diagnosis.verdict, result->diagnosis.text);
+    }
     for (size_t i = 0; i < result->n_tensors; i++) {
         const gdn_tensor_result *t = &result->tensors[i];
         printf("            %-18s %lld of %lld beyond the limit, budget %.3g%s%s\n",
                t->name, (long long)t->failed, (long long)t->compared, t->budget,
                t->first_bad[0] ? ", first " : "", t->first_bad);
+    }
+    if (result->diagnosis.verdict) {
+        printf("            %s %s\n", result->diagnosis.verdict, result->diagnosis.text);
     }
 }
 

@@ -91,6 +91,16 @@ static void add_golden(sheet *s, const gdn_expected *e) {
         const gdn_tensor limit = gdn_tensor_dense(name, e->limit, GDN_FP32, rank, shape);
         add(s, "limit", &limit);
     }
+    if (e->floors) {
+        const int64_t figures[] = {e->tensor->shape[1], GDN_FLOOR_FIGURES};
+        const gdn_tensor floors = gdn_tensor_dense(name, e->floors, GDN_FP64, 2, figures);
+        add(s, "floor", &floors);
+    }
+    if (e->operand) {
+        const gdn_tensor operand =
+            gdn_tensor_dense(name, e->operand, GDN_FP32, rank, shape);
+        add(s, "operand", &operand);
+    }
 }
 
 static gdn_status make_folders(char *path, gdn_error *err) {

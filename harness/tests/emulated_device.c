@@ -126,7 +126,8 @@ static void load_delta(const device *d, int64_t first, int64_t key_head, int64_t
     }
 }
 
-/* y of one channel of one token. `conv` is the channel in weight and state, `column` in x. */
+/* y of one channel of one token. `conv` is the channel in weight and state, `column` that
+ * in x. */
 static float convolve(const device *d, int64_t sequence, int64_t first, int64_t t,
                       int64_t conv, int64_t column) {
     const gdn_tensor *weight = gdn_call_tensor(d->call, "conv_weights");

@@ -21,8 +21,8 @@
 #include "mutate.h"
 #include "pattern.h"
 
-/* K != V, value heads that share keys, sequences with and without a state, accepted counts of
- * 2 and 0, and a key head with keys so small that eps shows. */
+/* K != V, value heads that share keys, sequences with and without a state, accepted counts
+ * of 2 and 0, and a key head with keys so small that eps shows. */
 static const char CASE[] =
     "{\"op\": \"gdn_attention\", \"profile\": \"vllm-xpu\", \"batch\": "
     "\"spec2x2+pre2x21+dec1\", \"num_k_heads\": 2, \"num_v_heads\": 4,"
@@ -101,9 +101,11 @@ static void expect_text(bench *b, const char *part) {
 }
 
 /* The right answer with the error of a sloppy device: nearly a limit, of either sign. */
-static void answer_with_errors(const bench *b, double share) {
-    for (size_t i = 0; i < b->golden.n_outputs; i++) {
-        const gdn_expected *e = &b->golden.outputs[i];
+static void answer_with_errors(bench *b, double share) {
+    gdn_golden judged;
+    assert_int_equal(gdn_fit_golden_create(&judged, &b->golden, &b->err), GDN_OK);
+    for (size_t i = 0; i < judged.n_outputs; i++) {
+        const gdn_expected *e = &judged.outputs[i];
         for (int64_t flat = 0; e->golden && flat < e->n_rows * e->row_count; flat++) {
             const double unit = gdn_dtype_unit_roundoff(e->tensor->dtype);
             const double room =
@@ -115,6 +117,7 @@ static void answer_with_errors(const bench *b, double share) {
                       e->golden[flat] + error);
         }
     }
+    gdn_fit_golden_destroy(&judged);
 }
 
 static void test_correct_kernel_is_never_blamed(void **state) {
@@ -144,7 +147,7 @@ static void test_error_beyond_limits_is_no_deviation(void **state) {
     close_bench(&b);
 }
 
-/* A bug, and on top of it the error of a device that rounds: the limits are the bug's own. */
+/* A bug, and on top of it the error of a device that rounds: limits are the bug's own. */
 static void test_deviation_is_named_through_rounding(void **state) {
     (void)state;
     static const char *const NAMES[] = {"state_transposed", "decay_after_read",
@@ -180,19 +183,16 @@ static void test_deviations_from_a_file_are_named(void **state) {
     static const gdn_deviation MORE[] = {
         {.name = "eps_large",
          .symptom = "eps is 1e-3",
-         .evidence = "",
          .field = "l2norm_eps",
          .value = "0.001",
          .touches = ""},
         {.name = "eps_missing",
-         .symptom = "no eps",
-         .evidence = "",
+         .symptom = "there is no eps",
          .field = "l2norm_eps",
          .value = "0",
          .touches = ""},
         {.name = "softplus_early",
          .symptom = "softplus is linear above 0",
-         .evidence = "",
          .field = "softplus_threshold",
          .value = "0",
          .touches = ""},

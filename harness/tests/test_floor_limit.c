@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* The limits made of a noise floor: the table of chances against the integrals that it comes
- * from, and hand values. */
+/* The limits made of a noise floor: the table of chances against the integrals that it
+ * comes from, and hand values. */
 #include "floor_limit.h"
 
 #include <setjmp.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* The kernels of the noise floor: their roundings against the storage types', the chunk form
- * against the token form, and the bits of a whole run, which no build may change. */
+/* The kernels of the noise floor: their roundings against the storage types', the chunk
+ * form against the token form, and the bits of a whole run, which no build may change. */
 #include "floor_kernel.h"
 
 #include <setjmp.h>

@@ -49,10 +49,10 @@ typedef struct gdn_output {
     float *limit;
     uint8_t *written;
     unsigned terms; ///< gdn_limit_term bits that `limit` is made of; 0: all
-    /// Outputs of the recurrence, both NULL or both there, shape as `limit` (which they need):
-    /// what a kernel with the profile's rounding points computes, before it is stored
-    /// (reference/floor.h), and the standard deviation of the part of an element's error
-    /// that comes with k, q and v. Pools are the heads, dimension 1.
+    /// Outputs of the recurrence, both NULL or both there, shape as `limit` (which they
+    /// need): what a kernel with the profile's rounding points computes, before it is
+    /// stored (reference/floor.h), and the standard deviation of the part of an element's
+    /// error that comes with k, q and v. Pools are the heads, dimension 1.
     float *emulated, *input;
     gdn_pool *pools; ///< [shape[1]], zeroed by the caller
 } gdn_output;
