@@ -7,10 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "case_map.h"
 #include "doctor.h"
 #include "judge.h"
 #include "plan_cases.h"
+#include "run_policy.h"
 #include "session.h"
+#include "shards.h"
+#include "tags.h"
+#include "text.h"
 #include "tripwire.h"
 #include "worker_process.h"
 
@@ -54,11 +59,33 @@ static gdn_status prepare(const gdn_planned_case *planned, gdn_problem *problem,
     return gdn_problem_create(problem, planned->test, err);
 }
 
+/* The first failing cases get maps; while nothing fails, the one nearest to its limit. */
+static bool wants_maps(gdn_run_result *run, const gdn_case_result *result) {
+    size_t failing = 0;
+    gdn_case_result *best = NULL;
+    for (size_t i = 0; i < run->n_cases; i++) {
+        gdn_case_result *c = &run->cases[i];
+        if (c->n_maps > 0) {
+            failing += c->verdict != GDN_PASS;
+            best = c->verdict == GDN_PASS ? c : best;
+        }
+    }
+    if (result->verdict == GDN_FAIL) {
+        return failing < GDN_MAPPED_CASES;
+    }
+    if (best && gdn_case_budget(result) > gdn_case_budget(best)) {
+        gdn_case_drop_maps(best);
+        return true;
+    }
+    return !best && failing == 0;
+}
+
 /* Inputs, device, golden values, comparison. What fails here is the harness; what the
  * device
  * does is in the result. */
 static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session,
-                           gdn_doctor *doctor, gdn_case_result *result, gdn_error *err) {
+                           gdn_doctor *doctor, gdn_run_result *run, gdn_case_result *result,
+                           gdn_error *err) {
     gdn_problem problem = {0};
     gdn_golden golden = {0};
     const double start = gdnp_now();
@@ -76,6 +103,7 @@ static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session
         status = gdn_golden_create(&golden, &problem, err);
     }
     if (status == GDN_OK && supported) {
+        gdn_golden_mix(&golden, result->digest);
         status = gdn_session_run(session, &problem, &ran, result, err);
     }
     if (status == GDN_OK && ran) {
@@ -83,6 +111,9 @@ static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session
     }
     if (status == GDN_OK && ran && doctor && result->verdict == GDN_FAIL) {
         status = gdn_doctor_see(doctor, &problem, &golden, result, err);
+    }
+    if (status == GDN_OK && ran && wants_maps(run, result)) {
+        status = gdn_case_maps(result, &problem, &golden, err);
     }
     gdn_golden_destroy(&golden);
     gdn_problem_destroy(&problem);
@@ -109,6 +140,9 @@ static gdn_status name_result(gdn_case_result *result, const gdn_planned_case *p
                               const gdn_run_options *options, gdn_error *err) {
     *result = (gdn_case_result){
         .id = strdup(planned->test->id), .verdict = GDN_SKIP, .kernel_seconds = -1.0};
+    gdn_conventions_get(&planned->test->conventions,
+                        gdn_convention_field_find("numeric_class"), result->numeric_class,
+                        sizeof result->numeric_class);
     char *device = quote(options->device);
     const bool named =
         result->id && device &&
@@ -126,18 +160,57 @@ static void print_result(const gdn_run_options *options, const gdn_case_result *
         fprintf(options->progress, "\r\033[K");
         fflush(options->progress);
     }
-    fprintf(options->results, "%-11s %s  %s\n", gdn_verdict_name(result->verdict),
-            result->id, result->message ? result->message : "");
+    /* Messages are a worker's words, and may hold what a terminal obeys. */
+    fprintf(options->results, "%-11s ", gdn_verdict_name(result->verdict));
+    gdn_put_plain(options->results, result->id);
+    fputs("  ", options->results);
+    gdn_put_plain(options->results, result->message ? result->message : "");
+    fputc('\n', options->results);
     if (result->diagnosis.verdict) {
-        fprintf(options->results, "            %s %s\n", result->diagnosis.verdict,
-                result->diagnosis.text);
+        fputs("            ", options->results);
+        gdn_put_plain(options->results, result->diagnosis.verdict);
+        fputc(' ', options->results);
+        gdn_put_plain(options->results, result->diagnosis.text);
+        fputc('\n', options->results);
     }
     fflush(options->results);
 }
 
+/* A device that a known crash loses is lost for its own session only. */
+static gdn_status run_quarantined(const gdn_planned_case *planned,
+                                  const gdn_session *session, gdn_doctor *doctor,
+                                  gdn_run_result *run, gdn_case_result *result,
+                                  gdn_error *err) {
+    gdn_session own;
+    gdn_error absent = {0};
+    if (gdn_session_open(&own, session->device, session->profiles, session->timeout,
+                         &absent) != GDN_OK) {
+        result->verdict = GDN_CRASH;
+        result->message = strdup(absent.message);
+        return GDN_OK;
+    }
+    const gdn_status status = run_case(planned, &own, doctor, run, result, err);
+    gdn_session_close(&own);
+    return status;
+}
+
+static gdn_status launch_case(const gdn_planned_case *planned, gdn_session *session,
+                              gdn_doctor *doctor, gdn_run_policy *policy,
+                              gdn_run_result *run, gdn_case_result *result,
+                              gdn_error *err) {
+    const gdn_launch launch = gdn_run_policy_launch(policy, result->id);
+    if (launch == GDN_LAUNCH) {
+        GDN_TRY(run_case(planned, session, doctor, run, result, err));
+    } else if (launch == GDN_LAUNCH_QUARANTINED) {
+        GDN_TRY(run_quarantined(planned, session, doctor, run, result, err));
+    }
+    return gdn_run_policy_settle(policy, launch != GDN_LAUNCH_NEVER, result, err);
+}
+
 static gdn_status run_cases(gdn_run_result *run, const gdn_case_plan *plan,
-                            gdn_session *session, const gdn_run_options *options,
-                            gdn_doctor *doctor, FILE *events, gdn_error *err) {
+                            gdn_session *session, gdn_doctor *doctor,
+                            gdn_run_policy *policy, const gdn_run_options *options,
+                            FILE *events, gdn_error *err) {
     for (size_t i = 0; i < plan->n_cases; i++) {
         const gdn_planned_case *planned = &plan->cases[i];
         gdn_case_result *result = &run->cases[run->n_cases];
@@ -151,7 +224,7 @@ static gdn_status run_cases(gdn_run_result *run, const gdn_case_plan *plan,
                                json_pack("{s:s, s:s, s:s}", "event", "start", "id",
                                          result->id, "replay", result->replay),
                                err));
-            GDN_TRY(run_case(planned, session, doctor, result, err));
+            GDN_TRY(launch_case(planned, session, doctor, policy, run, result, err));
         }
         GDN_TRY(emit_verdict(events, result, err));
         print_result(options, result);
@@ -187,6 +260,8 @@ static gdn_status describe_run(gdn_run_result *run, const gdn_case_plan *plan,
         .vectors = options->vectors ? strdup(options->vectors) : NULL,
         .vectors_digest = plan->digest[0] ? strdup(plan->digest) : NULL,
         .cases = calloc(plan->n_cases, sizeof *run->cases),
+        .shard = options->shard,
+        .shards = options->shards,
         .planned = plan->n_cases,
     };
     return run->device && run->suites && run->cases
@@ -223,7 +298,52 @@ static void give_up(gdn_run_result *run, const gdn_case_plan *plan,
     }
 }
 
+/* Each profile that a case obeys, once, by the file that it was read from. */
+static gdn_status note_profiles(gdn_run_result *run, const gdn_case_plan *plan,
+                                const gdn_paths *paths, gdn_error *err) {
+    for (size_t i = 0; i < plan->n_cases; i++) {
+        const char *name = plan->cases[i].test->profile;
+        const int length = (int)strcspn(name, "@");
+        bool there = false;
+        for (size_t k = 0; !there && k < run->n_profiles; k++) {
+            there = strncmp(run->profiles[k].name, name, (size_t)length) == 0 &&
+                    run->profiles[k].name[length] == '\0';
+        }
+        if (there) {
+            continue;
+        }
+        gdn_used_profile *profiles =
+            realloc(run->profiles, (run->n_profiles + 1) * sizeof *profiles);
+        char path[PATH_MAX + 256];
+        if (!profiles) {
+            return gdn_error_set(err, GDN_ERR_OOM, "no memory for profiles");
+        }
+        run->profiles = profiles;
+        snprintf(path, sizeof path, "%s/%.*s.json", paths->profiles, length, name);
+        GDN_TRY(gdn_sha256_file(path, profiles[run->n_profiles].digest, err));
+        profiles[run->n_profiles].name = strndup(name, (size_t)length);
+        if (!profiles[run->n_profiles].name) {
+            return gdn_error_set(err, GDN_ERR_OOM, "no memory for profiles");
+        }
+        run->n_profiles++;
+    }
+    return GDN_OK;
+}
+
+/* What the whole suites may take; a part of them has no word on that. */
+static double allowed_seconds(const gdn_case_plan *plan, const gdn_run_options *options) {
+    double sum = 0.0;
+    for (size_t i = 0; i < plan->n_suites; i++) {
+        if (plan->suites[i].seconds == 0.0) {
+            return 0.0;
+        }
+        sum += plan->suites[i].seconds;
+    }
+    return options->glob || options->tag || options->shards > 0 ? 0.0 : sum;
+}
+
 static gdn_status run_on_device(gdn_run_result *run, const gdn_case_plan *plan,
+                                const gdn_case_plan *whole, gdn_run_policy *policy,
                                 const gdn_run_options *options,
                                 const gdn_device_spec *device, const gdn_paths *paths,
                                 gdn_error *err) {
@@ -231,7 +351,13 @@ static gdn_status run_on_device(gdn_run_result *run, const gdn_case_plan *plan,
     gdn_doctor doctor = {0};
     FILE *events = NULL;
     GDN_TRY(gdn_session_open(&session, device, paths->profiles, options->timeout, err));
+    const double start = gdnp_now();
+    gdn_known_match(&policy->known, whole, options->device, session.hardware);
     gdn_status status = describe_run(run, plan, &session, options, err);
+    if (status == GDN_OK) {
+        run->allowed_seconds = allowed_seconds(plan, options);
+        status = note_profiles(run, plan, paths, err);
+    }
     if (status == GDN_OK) {
         status = open_events(&events, options->events, err);
     }
@@ -243,14 +369,18 @@ static gdn_status run_on_device(gdn_run_result *run, const gdn_case_plan *plan,
                                       "planned", (json_int_t)plan->n_cases),
                             &cause);
         if (status == GDN_OK) {
-            status = run_cases(run, plan, &session, options,
-                               options->no_diagnosis ? NULL : &doctor, events, &cause);
+            status = run_cases(run, plan, &session, options->no_diagnosis ? NULL : &doctor,
+                               policy, options, events, &cause);
         }
         if (status != GDN_OK) {
             give_up(run, plan, options, &cause);
             status = GDN_OK;
         }
     }
+    if (status == GDN_OK) {
+        status = gdn_run_policy_complain(policy, run, err);
+    }
+    run->seconds = gdnp_now() - start;
     run->device_lost = session.lost;
     run->lost_reason = session.lost && session.reason ? strdup(session.reason) : NULL;
     gdn_session_close(&session);
@@ -264,21 +394,60 @@ static gdn_status run_on_device(gdn_run_result *run, const gdn_case_plan *plan,
     return status;
 }
 
+/* Keeps the cases that the options select; `whole` gets those of the suites, for lists that
+ * speak of all. */
+static gdn_status select_cases(gdn_case_plan *plan, gdn_case_plan *whole,
+                               const gdn_run_options *options, gdn_error *err) {
+    *whole = *plan;
+    whole->cases = malloc((plan->n_cases + 1) * sizeof *whole->cases);
+    if (!whole->cases) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for the plan");
+    }
+    memcpy(whole->cases, plan->cases, plan->n_cases * sizeof *whole->cases);
+    if (options->glob) {
+        gdn_plan_keep_glob(plan, options->glob);
+        if (plan->n_cases == 0) {
+            return gdn_error_set(err, GDN_ERR_ARG, "no case matches \"%s\"", options->glob);
+        }
+    }
+    if (options->tag) {
+        GDN_TRY(gdn_plan_keep_tagged(plan, options->tag, err));
+        if (plan->n_cases == 0) {
+            return gdn_error_set(err, GDN_ERR_ARG, "--tag \"%s\": no case is left",
+                                 options->tag);
+        }
+    }
+    return options->shards > 0
+               ? gdn_plan_keep_shard(plan, options->shard, options->shards, err)
+               : GDN_OK;
+}
+
 gdn_status gdn_run(gdn_run_result *run, const gdn_run_options *options,
                    const gdn_paths *paths, gdn_error *err) {
     *run = (gdn_run_result){0};
-    gdn_device_spec device;
+    gdn_device_spec device = {0};
+    gdn_run_policy policy = {.retry_known = false};
+    gdn_case_plan plan = {0}, whole = {0};
     GDN_TRY(gdn_device_spec_parse(&device, options->device, paths, err));
-    gdn_case_plan plan = {0};
-    gdn_status status = gdn_case_plan_create(&plan, options->suites, options->glob,
-                                             options->vectors, paths, err);
+    gdn_status status =
+        gdn_run_policy_open(&policy, options->known_failures, options->ratchet,
+                            options->device, options->retry_known, err);
+    if (status == GDN_OK) {
+        status = gdn_case_plan_create(&plan, options->suites, NULL, options->vectors, paths,
+                                      err);
+    }
+    if (status == GDN_OK) {
+        status = select_cases(&plan, &whole, options, err);
+    }
     if (status == GDN_OK) {
         status = gdn_tripwire(paths->profiles, err);
     }
     if (status == GDN_OK) {
-        status = run_on_device(run, &plan, options, &device, paths, err);
+        status = run_on_device(run, &plan, &whole, &policy, options, &device, paths, err);
     }
+    free(whole.cases);
     gdn_case_plan_destroy(&plan);
+    gdn_run_policy_destroy(&policy);
     gdn_device_spec_destroy(&device);
     return status;
 }

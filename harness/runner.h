@@ -13,13 +13,18 @@ typedef struct gdn_run_options {
     const char *const *suites; ///< NULL-terminated
     const char *glob;          ///< of case ids, `*` crosses '/'; NULL: all
     const char
-        *vectors; ///< folder that must hold the suites' vector files; NULL: those that
-                  ///< came with the program, where they exist
-    const char *events; ///< file for the event stream, "-" for stdout, or NULL
-    double timeout;     ///< seconds a case
-    bool no_diagnosis;  ///< failing cases are not searched for the bug that explains them
-    FILE *results;      ///< a line a case that is not a pass
-    FILE *progress;     ///< progress bar, or NULL
+        *vectors;      ///< folder that must hold the suites' vector files; NULL: those that
+                       ///< came with the program, where they exist
+    const char *tag;   ///< expression (tags.h), or NULL: all
+    int shard, shards; ///< take shard 1..shards of the cases; 0, 0: all
+    const char *known_failures; ///< file (known_failures.h), or NULL
+    bool retry_known;    ///< launch known crashes and hangs, each in a worker of its own
+    const char *ratchet; ///< file (ratchet.h), or NULL
+    const char *events;  ///< file for the event stream, "-" for stdout, or NULL
+    double timeout;      ///< seconds a case
+    bool no_diagnosis;   ///< failing cases are not searched for the bug that explains them
+    FILE *results;       ///< a line a case that is not a pass
+    FILE *progress;      ///< progress bar, or NULL
 } gdn_run_options;
 
 /// Runs. GDN_OK means that the harness did its work, whatever the verdicts; the exit code

@@ -149,9 +149,18 @@ static gdn_status probe_op(gdn_session *session, gdn_op op, gdn_worker_reply *re
     json_t *json = json_loads(text, 0, NULL);
     gdn_case test = {0};
     gdn_problem problem = {0};
-    gdn_status status = gdn_case_from_json(&test, json, session->profiles, err);
+    gdn_error lacks = {0};
+    gdn_status status = gdn_case_from_json(&test, json, session->profiles, &lacks);
+    if (status == GDN_ERR_ARG) {
+        /* The profile of the micro cases has no such op: nothing was asked. */
+        *found = PROBE_DECLINED;
+        json_decref(json);
+        return GDN_OK;
+    }
     if (status == GDN_OK) {
         status = gdn_problem_create(&problem, &test, err);
+    } else {
+        gdn_error_set(err, status, "%s", lacks.message);
     }
     if (status == GDN_OK) {
         status = probe_problem(session, &problem, reply, found, err);

@@ -9,18 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "result.h"
-
-#define REPORT_SCHEMA 1
-
-/* JSON has no infinities and no NaN; they travel as text, so that no reader takes a missing
- * number for a good one. */
-static json_t *number(double x) {
-    if (isfinite(x)) {
-        return json_real(x);
-    }
-    return json_string(isnan(x) ? "nan" : x > 0 ? "inf" : "-inf");
-}
+#include "out_file.h"
+#include "report_parts.h"
 
 static json_t *text_or_null(const char *text) {
     return text ? json_string(text) : json_null();
@@ -31,8 +21,9 @@ static json_t *pool_json(const gdn_pool_result *pool) {
         return json_null();
     }
     return json_pack("{s:I, s:s, s:o, s:o, s:o}", "head", (json_int_t)pool->head, "kind",
-                     gdn_limit_kind_name(pool->kind), "budget", number(pool->budget),
-                     "found", number(pool->found), "limit", number(pool->limit));
+                     gdn_limit_kind_name(pool->kind), "budget",
+                     gdnp_number_json(pool->budget), "found", gdnp_number_json(pool->found),
+                     "limit", gdnp_number_json(pool->limit));
 }
 
 static json_t *tensor_json(const gdn_tensor_result *t) {
@@ -45,23 +36,47 @@ static json_t *tensor_json(const gdn_tensor_result *t) {
         (json_int_t)t->compared, "failed", (json_int_t)t->failed, "special",
         "nan_unexpected", (json_int_t)t->special.nan_unexpected, "nan_missing",
         (json_int_t)t->special.nan_missing, "inf_wrong", (json_int_t)t->special.inf_wrong,
-        "unwritten", (json_int_t)t->special.unwritten, "budget", number(t->budget),
-        "binding", gdn_limit_kind_name(t->binding), "pool", pool_json(&t->pool), "worst",
-        t->worst, "first_bad", t->first_bad, "golden", number(t->golden), "found",
-        number(t->found), "limit", number(t->limit), "max_error", number(t->max_error),
-        "max_ulps", number(t->max_ulps), "rel_l2", number(t->rel_l2), "rms", number(t->rms),
-        "nmse", number(t->nmse), "cosine", number(t->cosine), "upstream_ok",
-        t->upstream_ok);
+        "unwritten", (json_int_t)t->special.unwritten, "budget",
+        gdnp_number_json(t->budget), "binding", gdn_limit_kind_name(t->binding), "pool",
+        pool_json(&t->pool), "worst", t->worst, "first_bad", t->first_bad, "golden",
+        gdnp_number_json(t->golden), "found", gdnp_number_json(t->found), "limit",
+        gdnp_number_json(t->limit), "max_error", gdnp_number_json(t->max_error), "max_ulps",
+        gdnp_number_json(t->max_ulps), "rel_l2", gdnp_number_json(t->rel_l2), "rms",
+        gdnp_number_json(t->rms), "nmse", gdnp_number_json(t->nmse), "cosine",
+        gdnp_number_json(t->cosine), "upstream_ok", t->upstream_ok);
 }
 
 /* Members that only some cases have. */
 static json_t *add_notes(json_t *json, const gdn_case_result *result) {
     const gdn_case_diagnosis *d = &result->diagnosis;
+    if (json && result->numeric_class[0]) {
+        json_object_set_new(json, "numeric_class", json_string(result->numeric_class));
+    }
+    if (json && result->digest[0]) {
+        json_object_set_new(json, "digest", json_string(result->digest));
+    }
     if (json && d->verdict) {
         json_object_set_new(json, "diagnosis",
                             json_pack("{s:s, s:o, s:o}", "verdict", d->verdict, "deviation",
                                       text_or_null(d->deviation), "text",
                                       json_string(d->text ? d->text : "")));
+    }
+    if (json && result->known) {
+        json_object_set_new(json, "known", json_string(result->known));
+    }
+    if (json && result->ratchet.held) {
+        json_object_set_new(json, "ratchet",
+                            json_pack("{s:o, s:o, s:o}", "budget",
+                                      gdnp_number_json(result->ratchet.budget), "spread",
+                                      gdnp_number_json(result->ratchet.spread), "reason",
+                                      text_or_null(result->ratchet.reason)));
+    }
+    if (json && result->n_maps > 0) {
+        json_t *maps = json_array();
+        for (size_t i = 0; i < result->n_maps; i++) {
+            json_array_append_new(maps, gdnp_map_json(&result->maps[i]));
+        }
+        json_object_set_new(json, "maps", maps);
     }
     return json;
 }
@@ -79,8 +94,40 @@ json_t *gdn_report_case_json(const gdn_case_result *result) {
         result->golden_stored ? "stored" : "computed", "tensors", tensors, "stray", "bytes",
         (json_int_t)result->stray_bytes, "first", result->stray_first, "seconds", "kernel",
         result->kernel_seconds >= 0 ? json_real(result->kernel_seconds) : json_null(),
-        "device", number(result->device_seconds), "total", number(result->total_seconds));
+        "device", gdnp_number_json(result->device_seconds), "total",
+        gdnp_number_json(result->total_seconds));
     return add_notes(json, result);
+}
+
+/* Members that only some reports have. */
+static json_t *add_run_notes(json_t *json, const gdn_run_result *run) {
+    if (json && run->n_profiles > 0) {
+        json_t *profiles = json_array();
+        for (size_t i = 0; i < run->n_profiles; i++) {
+            json_array_append_new(profiles,
+                                  json_pack("{s:s, s:s}", "name", run->profiles[i].name,
+                                            "digest", run->profiles[i].digest));
+        }
+        json_object_set_new(json, "profiles", profiles);
+    }
+    if (json && run->shards > 0) {
+        json_object_set_new(
+            json, "shard",
+            json_pack("{s:i, s:i}", "index", run->shard, "count", run->shards));
+    }
+    if (json && run->seconds > 0.0) {
+        json_object_set_new(json, "seconds", json_real(run->seconds));
+    }
+    if (json && run->allowed_seconds > 0.0) {
+        json_object_set_new(json, "allowed_seconds", json_real(run->allowed_seconds));
+    }
+    if (json && run->complaint) {
+        json_object_set_new(json, "complaint", json_string(run->complaint));
+    }
+    if (json && run->harness_error) {
+        json_object_set_new(json, "harness_error", json_string(run->harness_error));
+    }
+    return json;
 }
 
 json_t *gdn_report_json(const gdn_run_result *run) {
@@ -102,20 +149,19 @@ json_t *gdn_report_json(const gdn_run_result *run) {
             return NULL;
         }
     }
-    return json_pack(
+    json_t *json = json_pack(
         "{s:i, s:{s:s, s:s}, s:{s:s, s:o, s:o, s:o, s:b, s:o}, s:s, s:o, s:o, s:I, s:o,"
         " s:{s:i, s:s}, s:o}",
-        "schema", REPORT_SCHEMA, "tool", "name", "gdn-conform", "version", GDN_VERSION,
+        "schema", GDN_REPORT_SCHEMA, "tool", "name", "gdn-conform", "version", GDN_VERSION,
         "device", "name", run->device, "hardware", text_or_null(run->hardware), "driver",
         text_or_null(run->driver), "build", text_or_null(run->build), "lost",
         run->device_lost, "lost_reason", text_or_null(run->lost_reason), "suites",
         run->suites, "vectors", text_or_null(run->vectors), "vectors_digest",
         text_or_null(run->vectors_digest), "planned", (json_int_t)run->planned, "verdicts",
         verdicts, "exit", "code", code, "why", why, "cases", cases);
+    return add_run_notes(json, run);
 }
 
-/* A report goes to a regular file by way of a temporary one beside it, so that a reader never
- * sees half of it; to a device or a pipe directly. */
 static bool is_special(const char *path) {
     struct stat info;
     return stat(path, &info) == 0 && !S_ISREG(info.st_mode);
@@ -143,40 +189,12 @@ gdn_status gdn_report_check_path(const char *path, gdn_error *err) {
                                             strerror(reason));
 }
 
-static gdn_status write_to(const json_t *report, FILE *file, const char *path,
-                           gdn_error *err) {
-    const bool written = file && json_dumpf(report, file, JSON_INDENT(1)) == 0 &&
-                         fputc('\n', file) != EOF && fflush(file) == 0;
-    const int reason = errno;
-    const bool closed = file && fclose(file) == 0;
-    return written && closed ? GDN_OK
-                             : gdn_error_set(err, GDN_ERR_IO, "cannot write %s: %s", path,
-                                             strerror(written ? errno : reason));
+static gdn_status write_json(const void *report, FILE *out, gdn_error *err) {
+    const bool written =
+        json_dumpf(report, out, JSON_INDENT(1)) == 0 && fputc('\n', out) != EOF;
+    return written ? GDN_OK : gdn_error_set(err, GDN_ERR_IO, "%s", strerror(errno));
 }
 
 gdn_status gdn_report_write(const json_t *report, const char *path, gdn_error *err) {
-    if (is_special(path)) {
-        return write_to(report, fopen(path, "we"), path, err);
-    }
-    char *target = realpath(path, NULL); /* what a symbolic link leads to */
-    char *temporary = NULL;
-    if (asprintf(&temporary, "%s.XXXXXX", target ? target : path) < 0) {
-        free(target);
-        return gdn_error_set(err, GDN_ERR_OOM, "no memory for a file name");
-    }
-    const int fd = mkstemp(temporary);
-    gdn_status status = write_to(report, fd < 0 ? NULL : fdopen(fd, "w"), path, err);
-    const mode_t mask = umask(0);
-    umask(mask);
-    if (status == GDN_OK && (chmod(temporary, 0666 & ~mask) != 0 ||
-                             rename(temporary, target ? target : path) != 0)) {
-        status =
-            gdn_error_set(err, GDN_ERR_IO, "cannot write %s: %s", path, strerror(errno));
-    }
-    if (status != GDN_OK && fd >= 0) {
-        unlink(temporary);
-    }
-    free(temporary);
-    free(target);
-    return status;
+    return gdn_out_file(path, write_json, report, err);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "result.h"
+#include "text.h"
 
 typedef struct op_row {
     size_t cases, bad, declined;
@@ -41,8 +42,10 @@ void gdn_report_table(const gdn_run_result *run, FILE *out) {
             }
         }
         if (row.cases > 0) {
-            fprintf(out, "%-18s %6zu %6zu %7zu  %-10.3g %s\n", name, row.cases, row.bad,
-                    row.declined, row.budget, row.worst ? row.worst + length + 1 : "-");
+            fprintf(out, "%-18s %6zu %6zu %7zu  %-10.3g ", name, row.cases, row.bad,
+                    row.declined, row.budget);
+            gdn_put_plain(out, row.worst ? row.worst + length + 1 : "-");
+            fputc('\n', out);
         }
     }
     size_t tally[GDN_VERDICT_COUNT];
@@ -58,5 +61,12 @@ void gdn_report_table(const gdn_run_result *run, FILE *out) {
     }
     const char *why = NULL;
     const int code = gdn_run_exit_code(run, &why);
-    fprintf(out, "\n%s: %s (exit %d)\n", run->device, why, code);
+    if (run->allowed_seconds > 0.0) {
+        fprintf(out,
+                "\ntook %.1f s of the %.0f s that its suites may take on the cpu device",
+                run->seconds, run->allowed_seconds);
+    }
+    fputc('\n', out);
+    gdn_put_plain(out, run->device);
+    fprintf(out, ": %s (exit %d)\n", why, code);
 }

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 const char *gdn_verdict_name(gdn_verdict verdict) {
     static const char *const NAMES[GDN_VERDICT_COUNT] = {
@@ -59,12 +60,44 @@ int gdn_run_exit_code(const gdn_run_result *run, const char **why) {
         *why = "cases failed";
         return 1;
     }
+    if (run->complaint) {
+        *why = "the known failures or the ratchet are out of date";
+        return 1;
+    }
     if (tally[GDN_UNSUPPORTED] > 0) {
         *why = "the device declined cases";
         return 1;
     }
-    *why = "every case passed";
+    *why =
+        tally[GDN_XFAIL] > 0 ? "every case passed or failed as known" : "every case passed";
     return 0;
+}
+
+bool gdn_verdict_from_name(const char *name, gdn_verdict *verdict) {
+    for (int v = 0; v < GDN_VERDICT_COUNT; v++) {
+        if (strcmp(gdn_verdict_name((gdn_verdict)v), name) == 0) {
+            *verdict = (gdn_verdict)v;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool gdn_verdict_is_red(gdn_verdict verdict) {
+    return verdict == GDN_FAIL || verdict == GDN_XPASS || verdict == GDN_CRASH ||
+           verdict == GDN_HANG;
+}
+
+bool gdn_verdict_ran(gdn_verdict verdict) {
+    return verdict != GDN_SKIP && verdict != GDN_UNSUPPORTED;
+}
+
+double gdn_case_budget(const gdn_case_result *result) {
+    double budget = -1.0;
+    for (size_t i = 0; i < result->n_tensors; i++) {
+        budget = fmax(budget, result->tensors[i].budget);
+    }
+    return budget;
 }
 
 const gdn_tensor_result *gdn_case_worst(const gdn_case_result *result) {
@@ -131,6 +164,11 @@ void gdn_case_result_destroy(gdn_case_result *result) {
     free(result->diagnosis.verdict);
     free(result->diagnosis.deviation);
     free(result->diagnosis.text);
+    free(result->known);
+    free(result->ratchet.reason);
+    for (size_t i = 0; i < result->n_maps; i++) {
+        free(result->maps[i].budget);
+    }
     *result = (gdn_case_result){0};
 }
 
@@ -138,6 +176,10 @@ void gdn_run_result_destroy(gdn_run_result *run) {
     for (size_t i = 0; i < run->n_cases; i++) {
         gdn_case_result_destroy(&run->cases[i]);
     }
+    for (size_t i = 0; i < run->n_profiles; i++) {
+        free(run->profiles[i].name);
+    }
+    free(run->profiles);
     free(run->cases);
     free(run->device);
     free(run->hardware);
@@ -147,6 +189,7 @@ void gdn_run_result_destroy(gdn_run_result *run) {
     free(run->vectors);
     free(run->vectors_digest);
     free(run->lost_reason);
+    free(run->complaint);
     free(run->harness_error);
     *run = (gdn_run_result){0};
 }

@@ -25,6 +25,15 @@ typedef enum gdn_verdict {
 
 const char *gdn_verdict_name(gdn_verdict verdict);
 
+/// False if no verdict has this name.
+bool gdn_verdict_from_name(const char *name, gdn_verdict *verdict);
+
+/// Whether it makes a run red by itself: fail, xpass, crash, hang.
+bool gdn_verdict_is_red(gdn_verdict verdict);
+
+/// Whether the device was given the case: neither skip nor unsupported.
+bool gdn_verdict_ran(gdn_verdict verdict);
+
 /// Names of the element classes by which special values are decided before any metric.
 typedef struct gdn_special_counts {
     int64_t nan_unexpected; ///< device NaN, golden number
@@ -77,6 +86,24 @@ typedef struct gdn_tensor_result {
 
 #define GDN_MAX_OUTPUTS 16
 
+/// Where in a tensor the limit is used: the largest budget of each cell of a coarse grid.
+/// Small enough to travel in a report: at most GDN_MAP_MOST bins a side.
+#define GDN_MAP_MOST  64
+#define GDN_MAPS_CASE 2
+
+typedef struct gdn_map {
+    char tensor[96];   ///< "core_attn_out", "ssm_state[2,1]": what the grid lies in
+    char rows[16];     ///< name of the axis downwards: "token", "slot", "v"
+    char columns[16];  ///< across: "head", "channel", "k"
+    int64_t n_rows;    ///< length of the axis itself; bins are as equal as they can be
+    int64_t n_columns; ///< same
+    int row_bins, column_bins;
+    int64_t first_row; ///< first failing element in C order; -1: none fails
+    int64_t first_column;
+    float *budget; ///< row_bins * column_bins; infinity where no limit applies, negative
+                   ///< where nothing was compared
+} gdn_map;
+
 /// What explains a failure; every member NULL if nobody looked.
 typedef struct gdn_case_diagnosis {
     char *verdict;   ///< "diagnosed", "consistent with", "pattern"
@@ -84,14 +111,28 @@ typedef struct gdn_case_diagnosis {
     char *text;      ///< one line
 } gdn_case_diagnosis;
 
+/// The best that a case has been held to (`run --ratchet`); `held` false without.
+typedef struct gdn_case_ratchet {
+    bool held;
+    double budget, spread;
+    char *reason; ///< why it was raised, NULL if it never was
+} gdn_case_ratchet;
+
 typedef struct gdn_case_result {
     char *id;
     gdn_verdict verdict;
+    char numeric_class
+        [24];           ///< arithmetic that the limits are of (conventions.h); "": unknown
     char *message;      ///< one line: why it is not a pass; NULL on a pass
     char *replay;       ///< command line that reproduces it
     char *output;       ///< what the worker printed during the case; NULL if nothing
     bool golden_stored; ///< golden values came from a vector file, not from the reference
+    char digest[17];    ///< of the golden values and limits (gdn_golden_mix); "": unknown
     gdn_case_diagnosis diagnosis;
+    char *known; ///< issue of the known failure that this is, NULL if it is none
+    gdn_case_ratchet ratchet;
+    gdn_map maps[GDN_MAPS_CASE];
+    size_t n_maps;
     gdn_tensor_result tensors[GDN_MAX_OUTPUTS];
     size_t n_tensors;
     int64_t stray_bytes;   ///< changed bytes outside every output row
@@ -101,16 +142,28 @@ typedef struct gdn_case_result {
     double total_seconds;  ///< inputs, golden values, device and comparison
 } gdn_case_result;
 
+/// A profile that cases of the run obey, and the SHA-256 of its file.
+typedef struct gdn_used_profile {
+    char *name;
+    char digest[65];
+} gdn_used_profile;
+
 typedef struct gdn_run_result {
     char *device; ///< as given: "sim:deviation=wrong_layout"
     char *hardware, *driver, *build;
     char *suites;  ///< names joined by commas
     char *vectors; ///< folder of the vector files, NULL if all golden values were computed
     char *vectors_digest; ///< SHA-256 of the manifests used, NULL without
+    gdn_used_profile *profiles;
+    size_t n_profiles;
+    int shard, shards;      ///< the run was shard 1..shards of a suite; 0, 0: all of it
+    double seconds;         ///< of the whole run
+    double allowed_seconds; ///< what its suites may take on the cpu device; 0: no word
     gdn_case_result *cases;
     size_t n_cases, planned;
     bool device_lost;
     char *lost_reason;
+    char *complaint;     ///< what is wrong with the user's known failures or ratchet; NULL
     char *harness_error; ///< why the harness could not go on; NULL if it could
 } gdn_run_result;
 
@@ -119,6 +172,9 @@ void gdn_run_tally(const gdn_run_result *run, size_t tally[GDN_VERDICT_COUNT]);
 
 /// The exit code of `run` (design section 6) and, in `*why`, the reason as a literal.
 int gdn_run_exit_code(const gdn_run_result *run, const char **why);
+
+/// Largest budget of the case's tensors; -1 if none was compared.
+double gdn_case_budget(const gdn_case_result *result);
 
 /// Worst tensor of a case: the first failing one, else the one with the largest budget;
 /// NULL if none was compared.
@@ -140,8 +196,7 @@ json_t *gdn_report_case_json(const gdn_case_result *result);
 /// GDN_ERR_ARG if a report could not be written to `path`: no folder, no permission.
 GDN_NODISCARD gdn_status gdn_report_check_path(const char *path, gdn_error *err);
 
-/// Writes JSON to a temporary name beside `path` and renames it into place; to what is no
-/// regular file directly.
+/// Writes JSON to `path` as gdn_out_file() does.
 GDN_NODISCARD gdn_status gdn_report_write(const json_t *report, const char *path,
                                           gdn_error *err);
 

@@ -133,13 +133,19 @@ static gdn_status load_includes(loader *l, const json_t *root, const char *where
 
 static gdn_status load_root(loader *l, const json_t *root, size_t index, bool included,
                             const char *where, gdn_error *err) {
-    static const char *const members[] = {"schema",  "suite",  "summary",
+    static const char *const members[] = {"schema",  "suite",  "summary", "seconds",
                                           "include", "groups", NULL};
     const char *summary = NULL;
     char path[GDN_JSON_WHERE];
     GDN_TRY(gdn_json_members(root, GDN_ERR_FORMAT, where, members, err));
     GDN_TRY(gdn_json_text(&summary, root, "summary", GDN_ERR_FORMAT, where, err));
+    const json_t *seconds = json_object_get(root, "seconds");
+    if (seconds && !(json_is_number(seconds) && json_number_value(seconds) > 0.0)) {
+        gdn_json_at(path, where, ".seconds");
+        return gdn_json_unexpected(err, GDN_ERR_FORMAT, path, "seconds above 0", seconds);
+    }
     if (!included) {
+        l->suite->seconds = json_number_value(seconds);
         l->suite->summary = strdup(summary);
         if (!l->suite->summary) {
             return no_memory(err);

@@ -3,7 +3,7 @@
 
 /* Suites: JSON files that say which cases there are (suites/suites/suite.schema.json).
  *
- *   {"schema": 1, "suite": "smoke", "summary": "..", "include": ["other"],
+ *   {"schema": 1, "suite": "smoke", "summary": "..", "seconds": 10, "include": ["other"],
  *    "groups": [{
  *      "summary": "..",
  *      "base":    {members of every case of the group},
@@ -29,6 +29,8 @@
 typedef struct gdn_suite {
     char *name;
     char *summary;
+    double
+        seconds; ///< what a run on the cpu device may take on a small machine; 0: no word
     gdn_case *cases; ///< in the order of the file, includes first; ids are unique
     size_t n_cases;
 } gdn_suite;

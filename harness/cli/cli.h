@@ -24,12 +24,16 @@ int gdn_cmd_devices(int argc, char **argv);
 int gdn_cmd_diagnose(int argc, char **argv);
 int gdn_cmd_explain(int argc, char **argv);
 int gdn_cmd_export(int argc, char **argv);
+int gdn_cmd_diff(int argc, char **argv);
 int gdn_cmd_generate(int argc, char **argv);
 int gdn_cmd_import(int argc, char **argv);
 int gdn_cmd_list(int argc, char **argv);
+int gdn_cmd_merge(int argc, char **argv);
 int gdn_cmd_mutate(int argc, char **argv);
 int gdn_cmd_pull(int argc, char **argv);
 int gdn_cmd_push(int argc, char **argv);
+int gdn_cmd_ratchet(int argc, char **argv);
+int gdn_cmd_report(int argc, char **argv);
 int gdn_cmd_run(int argc, char **argv);
 int gdn_cmd_vectors(int argc, char **argv);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "coverage.h"
 #include "expand.h"
 #include "gdn/deviation.h"
 #include "gdn/profile.h"
@@ -14,13 +15,17 @@
 typedef struct arguments {
     const char *what;
     const char *suites[GDN_CLI_MAX_SUITES];
+    bool coverage;
 } arguments;
+
+enum { KEY_COVERAGE = 256 };
 
 static const char *const THINGS[] = {"ops",        "suites",  "profiles", "cases",
                                      "deviations", "vectors", NULL};
 
 static const struct argp_option OPTIONS[] = {
-    {"suite", 's', "SUITE", 0, "Of these suites (cases: default ci)", 0},
+    {"suite", 's', "SUITE", 0, "Of these suites (cases, coverage: default ci)", 0},
+    {"coverage", KEY_COVERAGE, NULL, 0, "Which shapes and conventions the suites cover", 0},
     {0},
 };
 
@@ -36,9 +41,14 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         }
         a->what = arg;
         return 0;
-    case ARGP_KEY_NO_ARGS:
-        argp_error(state,
-                   "expected one of ops, suites, profiles, cases, deviations, vectors");
+    case KEY_COVERAGE:
+        a->coverage = true;
+        return 0;
+    case ARGP_KEY_END:
+        if ((a->what != NULL) == a->coverage) {
+            argp_error(state, "expected one of ops, suites, profiles, cases, deviations, "
+                              "vectors, or --coverage");
+        }
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -111,6 +121,26 @@ static gdn_status list_cases(const arguments *a, const gdn_paths *paths, gdn_err
     return GDN_OK;
 }
 
+static gdn_status list_coverage(const arguments *a, const gdn_paths *paths,
+                                gdn_error *err) {
+    gdn_coverage coverage;
+    GDN_TRY(gdn_coverage_start(&coverage, err));
+    gdn_status status = GDN_OK;
+    for (size_t s = 0; status == GDN_OK && a->suites[s]; s++) {
+        gdn_suite suite;
+        status = gdn_suite_load(&suite, paths->suites, paths->profiles, a->suites[s], err);
+        for (size_t i = 0; status == GDN_OK && i < suite.n_cases; i++) {
+            status = gdn_coverage_add(&coverage, &suite.cases[i], err);
+        }
+        gdn_suite_destroy(&suite);
+    }
+    if (status == GDN_OK) {
+        gdn_coverage_print(&coverage, stdout);
+    }
+    gdn_coverage_destroy(&coverage);
+    return status;
+}
+
 /* How wrong the golden values of a suite can be, at worst. */
 static void print_certified(const json_t *manifest) {
     const gdn_certified_suite s = gdn_manifest_certified(manifest);
@@ -145,7 +175,7 @@ int gdn_cmd_list(int argc, char **argv) {
     static const struct argp ARGP = {
         .options = OPTIONS,
         .parser = parse,
-        .args_doc = "ops|suites|profiles|cases|deviations|vectors",
+        .args_doc = "ops|suites|profiles|cases|deviations|vectors\n--coverage",
         .doc = "Lists what this build knows.",
     };
     arguments a = {0};
@@ -160,7 +190,9 @@ int gdn_cmd_list(int argc, char **argv) {
     }
     gdn_error err = {0};
     gdn_status status = GDN_OK;
-    if (strcmp(a.what, "ops") == 0) {
+    if (a.coverage) {
+        status = list_coverage(&a, &paths, &err);
+    } else if (strcmp(a.what, "ops") == 0) {
         list_ops();
     } else if (strcmp(a.what, "deviations") == 0) {
         list_deviations();

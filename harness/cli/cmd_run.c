@@ -8,7 +8,10 @@
 #include "cli.h"
 #include "cli_store.h"
 #include "doctor.h"
+#include "forms.h"
+#include "out_file.h"
 #include "runner.h"
+#include "shards.h"
 
 #define DEFAULT_TIMEOUT 120.0
 
@@ -20,7 +23,13 @@ enum {
     KEY_EVENTS,
     KEY_NO_DIAGNOSIS,
     KEY_OFFLINE,
-    KEY_CACERT
+    KEY_CACERT,
+    KEY_TAG,
+    KEY_SHARD,
+    KEY_KNOWN,
+    KEY_RETRY,
+    KEY_RATCHET,
+    KEY_JUNIT
 };
 
 static const struct argp_option OPTIONS[] = {
@@ -30,6 +39,12 @@ static const struct argp_option OPTIONS[] = {
      "allowed (default ci)",
      0},
     {"case", KEY_CASE, "GLOB", 0, "Only cases whose id matches; * crosses '/'", 0},
+    {"tag", KEY_TAG, "EXPR", 0, "Only cases with these tags: 'spec & !slow'", 0},
+    {"shard", KEY_SHARD, "I/N", 0, "Only the I-th of N parts of equal work", 0},
+    {"known-failures", KEY_KNOWN, "FILE", 0, "Failures that are known, with issue and date",
+     0},
+    {"retry-known", KEY_RETRY, NULL, 0, "Launch known crashes and hangs, in quarantine", 0},
+    {"ratchet", KEY_RATCHET, "FILE", 0, "Hold cases to the best that they have reached", 0},
     {"vectors", KEY_VECTORS, "DIR|URL", 0,
      "Folder with the suites' golden vector files, or a store to pull them from", 0},
     {"offline", KEY_OFFLINE, NULL, 0, "Take the files of --vectors URL from the cache", 0},
@@ -38,6 +53,7 @@ static const struct argp_option OPTIONS[] = {
     {"report", KEY_REPORT, "FILE", 0, "Write the JSON report", 0},
     {"no-diagnosis", KEY_NO_DIAGNOSIS, NULL, 0,
      "Do not search failing cases for the known bug that explains them", 0},
+    {"junit", KEY_JUNIT, "FILE", 0, "Write JUnit XML", 0},
     {"events", KEY_EVENTS, "FILE", 0, "Write the event stream, - for stdout", 0},
     {0},
 };
@@ -45,9 +61,19 @@ static const struct argp_option OPTIONS[] = {
 typedef struct arguments {
     gdn_run_options run;
     const char *suites[GDN_CLI_MAX_SUITES];
-    const char *report;
+    const char *report, *junit;
     gdn_store_options store;
 } arguments;
+
+static void parse_shard(gdn_run_options *run, const char *arg, struct argp_state *state) {
+    int length = 0;
+    if (sscanf(arg, "%4d/%4d%n", &run->shard, &run->shards, &length) != 2 ||
+        arg[length] != '\0' || run->shard < 1 || run->shard > run->shards ||
+        run->shards > GDN_MOST_SHARDS) {
+        argp_error(state, "--shard: expected I/N with 1 <= I <= N <= %d but found \"%s\"",
+                   GDN_MOST_SHARDS, arg);
+    }
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state) {
     arguments *a = state->input;
@@ -83,6 +109,24 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case KEY_NO_DIAGNOSIS:
         a->run.no_diagnosis = true;
         return 0;
+    case KEY_TAG:
+        a->run.tag = arg;
+        return 0;
+    case KEY_SHARD:
+        parse_shard(&a->run, arg, state);
+        return 0;
+    case KEY_KNOWN:
+        a->run.known_failures = arg;
+        return 0;
+    case KEY_RETRY:
+        a->run.retry_known = true;
+        return 0;
+    case KEY_RATCHET:
+        a->run.ratchet = arg;
+        return 0;
+    case KEY_JUNIT:
+        a->junit = arg;
+        return 0;
     case KEY_EVENTS:
         a->run.events = arg;
         return 0;
@@ -94,9 +138,31 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     }
 }
 
-static int finish(const gdn_run_result *run, const char *report) {
+static gdn_status write_junit(const void *run, FILE *out, gdn_error *err) {
+    return gdn_report_junit(run, out, err);
+}
+
+static gdn_status write_files(const gdn_run_result *run, const arguments *a,
+                              gdn_error *err) {
+    gdn_status status = GDN_OK;
+    if (a->report) {
+        json_t *json = gdn_report_json(run);
+        status = json ? gdn_report_write(json, a->report, err)
+                      : gdn_error_set(err, GDN_ERR_OOM, "no memory for the report");
+        json_decref(json);
+    }
+    if (status == GDN_OK && a->junit) {
+        status = gdn_out_file(a->junit, write_junit, run, err);
+    }
+    return status;
+}
+
+static int finish(const gdn_run_result *run, const arguments *a) {
     gdn_doctor_summary(run, stdout);
     gdn_report_table(run, stdout);
+    if (run->complaint) {
+        fprintf(stderr, "gdn-conform: %s\n", run->complaint);
+    }
     if (run->harness_error) {
         fprintf(stderr, "gdn-conform: %s\n", run->harness_error);
     }
@@ -105,15 +171,10 @@ static int finish(const gdn_run_result *run, const char *report) {
     }
     const char *why = NULL;
     int code = gdn_run_exit_code(run, &why);
-    if (report) {
-        gdn_error err = {0};
-        json_t *json = gdn_report_json(run);
-        if (!json || gdn_report_write(json, report, &err) != GDN_OK) {
-            gdn_error_set(&err, GDN_ERR_OOM, "no memory for the report");
-            gdn_cli_fail(&err);
-            code = GDN_EXIT_HARNESS;
-        }
-        json_decref(json);
+    gdn_error err = {0};
+    if (write_files(run, a, &err) != GDN_OK) {
+        gdn_cli_fail(&err);
+        code = GDN_EXIT_HARNESS;
     }
     return code;
 }
@@ -148,6 +209,10 @@ int gdn_cmd_run(int argc, char **argv) {
         gdn_error_context(&err, "--report");
         return gdn_cli_fail(&err);
     }
+    if (a.junit && gdn_report_check_path(a.junit, &err) != GDN_OK) {
+        gdn_error_context(&err, "--junit");
+        return gdn_cli_fail(&err);
+    }
     if (!gdn_cli_paths(&paths, &code)) {
         return code;
     }
@@ -159,7 +224,7 @@ int gdn_cmd_run(int argc, char **argv) {
     if (gdn_run(&run, &a.run, &paths, &err) != GDN_OK) {
         code = gdn_cli_fail(&err);
     } else {
-        code = finish(&run, a.report);
+        code = finish(&run, &a);
         gdn_run_result_destroy(&run);
     }
     free(pulled);
