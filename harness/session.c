@@ -170,6 +170,9 @@ static gdn_status probe_device(gdn_session *session, gdn_op died, gdn_error *err
     size_t tried = 0;
     for (int i = 1; i <= GDN_OP_COUNT && !session->lost; i++) {
         const gdn_op op = (gdn_op)(((int)died + i) % GDN_OP_COUNT);
+        if (gdn_op_is_verify(op)) {
+            continue; /* no micro case: its profiles are others */
+        }
         if (op == died && tried > 0) {
             break;
         }

@@ -39,7 +39,7 @@ const char *gdnp_case_profile_digest(const json_t *entry);
 json_t *gdnp_case_datasets(const json_t *entry);
 
 /// Digest of the conventions as compact JSON, keys sorted.
-GDN_NODISCARD gdn_status gdnp_profile_digest(const gdn_conventions *conventions,
+GDN_NODISCARD gdn_status gdnp_profile_digest(gdn_op op, const gdn_conventions *conventions,
                                              char hex[GDNP_DIGEST_SIZE], gdn_error *err);
 
 /// Answers a schema number found in `what`.

@@ -272,7 +272,7 @@ static gdn_status check_identity(const json_t *entry, const gdn_case *test,
         return status;
     }
     char digest[GDNP_DIGEST_SIZE];
-    GDN_TRY(gdnp_profile_digest(&test->conventions, digest, err));
+    GDN_TRY(gdnp_profile_digest(test->op, &test->conventions, digest, err));
     if (strcmp(digest, gdnp_case_profile_digest(entry)) != 0) {
         return gdn_error_set(err, GDN_ERR_FORMAT,
                              "profile %s has changed since the vectors were generated; "
