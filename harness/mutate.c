@@ -119,13 +119,23 @@ static void find_idle(gdn_kill_matrix *matrix, const gdn_case_plan *plan) {
     }
 }
 
+static bool concerns_case(const gdn_deviation *deviation, const gdn_case_plan *plan) {
+    for (size_t i = 0; i < plan->n_cases; i++) {
+        if (gdn_deviation_concerns(deviation, plan->cases[i].test->op)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static gdn_status try_case(gdn_kill_matrix *matrix, const gdn_case *test, gdn_error *err) {
     gdn_problem problem;
     gdn_golden golden;
     GDN_TRY(gdn_problem_create(&problem, test, err));
     gdn_status status = gdn_golden_create(&golden, &problem, err);
     for (size_t i = 0; status == GDN_OK && i < matrix->n_mutants; i++) {
-        if (matrix->mutants[i].kills < GDN_MUTATE_KILLS) {
+        if (matrix->mutants[i].kills < GDN_MUTATE_KILLS &&
+            gdn_deviation_concerns(matrix->mutants[i].deviation, test->op)) {
             status = try_mutant(&matrix->mutants[i], &problem, &golden, err);
             if (status != GDN_OK) {
                 gdn_error_context(err, "%s", matrix->mutants[i].deviation->name);
@@ -147,11 +157,13 @@ gdn_status gdn_mutate(gdn_kill_matrix *matrix, const gdn_deviation *deviations,
     if (!matrix->mutants) {
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for %zu deviations", count);
     }
-    for (; matrix->n_mutants < count; matrix->n_mutants++) {
-        matrix->mutants[matrix->n_mutants].deviation = &deviations[matrix->n_mutants];
-    }
     gdn_case_plan plan = {0};
     gdn_status status = gdn_case_plan_create(&plan, suites, NULL, NULL, paths, err);
+    for (size_t i = 0; status == GDN_OK && i < count; i++) {
+        if (concerns_case(&deviations[i], &plan)) {
+            matrix->mutants[matrix->n_mutants++].deviation = &deviations[i];
+        }
+    }
     if (status == GDN_OK) {
         qsort(plan.cases, plan.n_cases, sizeof *plan.cases, by_cost);
         find_idle(matrix, &plan);

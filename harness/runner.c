@@ -10,6 +10,7 @@
 #include "judge.h"
 #include "plan_cases.h"
 #include "session.h"
+#include "shipped.h"
 #include "tripwire.h"
 #include "worker_process.h"
 
@@ -64,6 +65,8 @@ static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session
     gdn_status status = prepare(planned, &problem, &golden, err);
     bool supported = false;
     bool ran = false;
+    bool defect = false;
+    char shipped[512];
     result->golden_stored = planned->reader != NULL;
     if (status == GDN_OK) {
         status = gdn_session_supports(session, &problem, &supported, result, err);
@@ -75,10 +78,18 @@ static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session
         status = gdn_golden_create(&golden, &problem, err);
     }
     if (status == GDN_OK && supported) {
+        status =
+            gdn_shipped_defect(&problem, &golden, &defect, shipped, sizeof shipped, err);
+    }
+    if (status == GDN_OK && supported) {
         status = gdn_session_run(session, &problem, &ran, result, err);
     }
     if (status == GDN_OK && ran) {
         status = gdn_judge_case(&problem, &golden, result, err);
+        if (status == GDN_OK && result->verdict == GDN_PASS && defect) {
+            result->verdict = GDN_XFAIL;
+            result->message = strdup(shipped);
+        }
     }
     gdn_golden_destroy(&golden);
     gdn_problem_destroy(&problem);

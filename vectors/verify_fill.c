@@ -39,13 +39,17 @@ static void fill_states(gdn_verify_filler *f) {
     for (int64_t b = 0; b < f->plan->size['B']; b++) {
         const gdn_verify_request *r = &f->plan->requests[b];
         const bool short_limit = SCENE(ENDS) && b % 3 == 1;
+        const bool in_block = SCENE(WINDOW) && b % 8 == 4;
         SET("stop_flags", b, 0, r->stopped);
         SET("is_block_step", b, 0, r->blocked);
         SET("is_paused", b, 0, r->blocked);
         SET("seq_lens_encoder", b, 0, r->encoder);
         SET("reasoning_status", b, 0, r->thinking ? 1 : (b % 3 == 2 ? 3 : b % 3));
         SET("step_idx", b, 0, 48);
-        SET("max_dec_len", b, 0, short_limit ? 49 + b % r->tokens : 1000);
+        SET("max_dec_len", b, 0,
+            in_block      ? 50 /* the second token of a bulk accept */
+            : short_limit ? 49 + b % r->tokens
+                          : 1000);
         REAL("topp", b, 0, 0, SCENE(EDGES) ? 1.0 : 0.875 + 0.0625 * (double)(b % 2));
         REAL("u", b, 0, 0, gdn_verify_coin(f));
     }
