@@ -226,7 +226,6 @@ static void fill_unified(gdn_verify_filler *f) {
         SET("mask_rollback", b, 0, -777);
     }
     gdn_verify_set_all(f, "token_ids_all", -777);
-    gdn_verify_set_all(f, "has_running", 0);
 }
 
 static void fill_naive(gdn_verify_filler *f) {

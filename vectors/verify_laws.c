@@ -44,9 +44,6 @@ void gdn_verify_fill_candidates(gdn_verify_filler *f) {
             REAL("probs", row, t, 0, p);
         }
     }
-    gdn_verify_set_all(f, "verify_scores", -7);
-    gdn_verify_set_all(f, "verify_tokens", -777);
-    gdn_verify_set_all(f, "actual_candidate_lens", -777);
 }
 
 /* The draft is the target's favourite where it is to stand; where it is to fall it is the
@@ -119,7 +116,6 @@ void gdn_verify_fill_rejection(gdn_verify_filler *f) {
     for (int64_t i = 0; i < f->plan->size['S']; i++) {
         REAL("acceptance_rates", i, 0, 0, 1.0 / (double)(i + 1));
     }
-    gdn_verify_set_all(f, "output_token_ids", -777);
 }
 
 /* A random tree: the parent is one of the three nodes before. Siblings ascend. */
