@@ -5,6 +5,7 @@
  * bounds, and no law that is none. Tensors without data are passed over. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "verify.h"
 
@@ -381,19 +382,33 @@ static gdn_status check_links(const check *c) {
     return GDN_OK;
 }
 
+/* Every node has a place of its own in the flat tensors. */
+static gdn_status check_distinct(const check *c, const gdn_tensor *index) {
+    const int64_t nodes = c->size['D'];
+    bool *taken = index ? calloc((size_t)c->size['P'] + 1, sizeof *taken) : NULL;
+    if (index && !taken) {
+        return gdn_error_set(c->err, GDN_ERR_OOM, "no memory for %lld nodes",
+                             (ll)c->size['P']);
+    }
+    gdn_status status = GDN_OK;
+    for (int64_t i = 0; index && status == GDN_OK && i < c->size['P']; i++) {
+        const int64_t at = gdnp_int(index, i / nodes, i % nodes);
+        if (taken[at]) {
+            status =
+                refuse(c, index, i / nodes, i % nodes, "an index that no other node has");
+        }
+        taken[at] = true;
+    }
+    free(taken);
+    return status;
+}
+
 static gdn_status check_tree(const check *c) {
     const int64_t tokens = c->size['V'] >= 0 ? c->size['V'] - 1 : INT64_MAX;
     const gdn_tensor *index = readable(c, "retrive_index");
     GDN_TRY(check_range(c, "candidates", 0, tokens));
     GDN_TRY(check_range(c, "retrive_index", 0, c->size['P'] - 1));
-    for (int64_t i = 0; index && i < c->size['P']; i++) {
-        for (int64_t k = 0; k < i; k++) {
-            const int64_t D = c->size['D'];
-            if (gdnp_int(index, i / D, i % D) == gdnp_int(index, k / D, k % D)) {
-                return refuse(c, index, i / D, i % D, "an index that no other node has");
-            }
-        }
-    }
+    GDN_TRY(check_distinct(c, index));
     GDN_TRY(check_links(c));
     GDN_TRY(check_range(c, "target_predict", 0, INT64_MAX));
     GDN_TRY(check_law(c, "target_probs"));
