@@ -208,8 +208,8 @@ static gdn_status open_events(FILE **events, const char *path, gdn_error *err) {
     return GDN_OK;
 }
 
-/* What the harness did not get to is a skip, and what it did is kept: a report of half a run
- * is worth more than none. */
+/* What the harness did not get to is a skip, and what it did is kept: a report of half a
+ * run is worth more than none. */
 static void give_up(gdn_run_result *run, const gdn_case_plan *plan,
                     const gdn_run_options *options, const gdn_error *cause) {
     run->harness_error = strdup(cause->message);

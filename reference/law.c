@@ -16,7 +16,8 @@ gdn_law_plan gdn_law_nightly(void) {
 }
 
 /* Q(a, x), the upper regularised incomplete gamma function: the power series below its
- * maximum, Lentz's continued fraction above it (Abramowitz and Stegun 6.5.29 and 6.5.31). */
+ * maximum, Lentz's continued fraction above it (Abramowitz and Stegun 6.5.29 and
+ * 6.5.31). */
 static double upper_gamma(double a, double x) {
     const double front = exp(a * log(x) - x - lgamma(a));
     if (x < a + 1.0) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* build_tree (contract draft_verification 8.4, sglang_npu 10). Node 0 is the verified token;
- * node i is the i-th selected draft. */
+/* build_tree (contract draft_verification 8.4, sglang_npu 10). Node 0 is the verified
+ * token; node i is the i-th selected draft. */
 #include "verify.h"
 
 typedef struct tree {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* state_commit: after verification the states behind the last accepted token become the live
- * ones (contract sglang_npu 7). Column 0 of a request's slots is the one it lives in. */
+/* state_commit: after verification the states behind the last accepted token become the
+ * live ones (contract sglang_npu 7). Column 0 of a request's slots is the one it lives
+ * in. */
 #include "verify.h"
 
 typedef struct commit {

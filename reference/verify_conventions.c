@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* The field table of draft verification: same machinery, names that begin with "verify.". */
+/* The field table of draft verification: same machinery, names that begin with
+ * "verify.". */
 #include "gdn/conventions.h"
 
 #include <string.h>

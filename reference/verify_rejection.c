@@ -4,7 +4,8 @@
 /* rejection_sample: vLLM's sampler, token-wise (Y. Leviathan et al., "Fast inference from
  * transformers via speculative decoding", ICML 2023) and block-wise (Z. Sun et al., "Block
  * verification accelerates speculative decoding", ICLR 2025), by contract
- * draft_verification 1 and 7. Laws come as probabilities, after temperature and truncation. */
+ * draft_verification 1 and 7. Laws come as probabilities, after temperature and
+ * truncation. */
 #include <math.h>
 
 #include "gdn/exact.h"
@@ -71,8 +72,8 @@ static double residual(const request *r, int64_t i, int64_t token, double scale)
     return fmax(scale * p_of(r, i, token) - q_of(r, i, token), 0.0);
 }
 
-/* argmax of residual / Exp(1) is a draw from the residual; ties, all zero among them, to the
- * smaller id. */
+/* argmax of residual / Exp(1) is a draw from the residual; ties, all zero among them, to
+ * the smaller id. */
 static int64_t recovered(const request *r, int64_t i, double scale) {
     if (r->v->slip == GDN_VERIFY_SLIP_DRAW_REUSED) {
         double total = 0.0;

@@ -2,8 +2,8 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* FastDeploy's ops that carry a verified step into the state of the slots, the legacy one
- * that verifies too (contract draft_verification 3 and 5.3), and the move of recurrent states
- * and conv windows (contract sglang_npu 7). */
+ * that verifies too (contract draft_verification 3 and 5.3), and the move of recurrent
+ * states and conv windows (contract sglang_npu 7). */
 #include "verify.h"
 
 typedef struct legacy {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* sglang's trees and chains of drafts (contract draft_verification 8, sglang_npu 8 and 9). A
- * node's row predicts the token behind it; `predicts` holds, at each accepted node, that
+/* sglang's trees and chains of drafts (contract draft_verification 8, sglang_npu 8 and 9).
+ * A node's row predicts the token behind it; `predicts` holds, at each accepted node, that
  * token, and at the last one the token that nobody drafted. */
 #include <math.h>
 

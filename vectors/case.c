@@ -46,7 +46,8 @@
 #define OP_BIT(op) (1U << GDN_OP_##op)
 #define VERIFY     ((1U << GDN_OP_COUNT) - (1U << GDN_OP_VERIFY_DRAFT_TOKENS))
 #define ALL_OPS    (EVERY | VERIFY)
-#define TYPED      (OP_BIT(TOP_P_CANDIDATES) | OP_BIT(ADJUST_BATCH) | OP_BIT(GATHER_NEXT_TOKEN))
+#define ROWS_ONLY  (OP_BIT(ADJUST_BATCH) | OP_BIT(GATHER_NEXT_TOKEN))
+#define TYPED      (OP_BIT(TOP_P_CANDIDATES) | ROWS_ONLY)
 #define TOKENLESS                                                                          \
     (OP_BIT(ADJUST_BATCH) | OP_BIT(GATHER_NEXT_TOKEN) | OP_BIT(BUILD_SAMPLING_PARAMS) |    \
      OP_BIT(BUILD_TREE) | OP_BIT(STATE_COMMIT))

@@ -154,8 +154,8 @@ typedef struct gdn_case {
  *   tree "none", conv_rows 0
  *
  * Ops of draft verification have instead, beside op, profile, misaligned and seed:
- *   mode "plain", scenario "mixed", slots 6, drafts 4, vocab 16, candidates 4, window 2, and
- *   dtype where rows or laws have a type
+ *   mode "plain", scenario "mixed", slots 6, drafts 4, vocab 16, candidates 4, window 2,
+ *   and dtype where rows or laws have a type
  *
  * batch: terms joined by '+'. pre<n>x<len> prefills, dec<n> decodes, spec<n>x<Q>
  * speculative sequences of Q tokens, rag<n>x<Q> ragged ones of Q, Q-1, .., 1, Q, .. tokens

@@ -299,7 +299,8 @@ static gdn_status load_case(gdn_vector_reader *reader, const gdn_case *test,
     if (status == GDN_OK) {
         status = gdn_arena_freeze(&problem->arena, err);
     }
-    /* A device follows what index tensors say, and here no reference has read them before. */
+    /* A device follows what index tensors say, and here no reference has read them
+     * before. */
     if (status == GDN_OK && gdn_call_check(&problem->call, err) != GDN_OK) {
         status = err->status = GDN_ERR_FORMAT;
     }

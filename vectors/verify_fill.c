@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* Values of the slot-wise ops. Draws and sums are dyadic, so that every decision is exact in
- * fp32 and integer outputs can be judged cell by cell. */
+/* Values of the slot-wise ops. Draws and sums are dyadic, so that every decision is exact
+ * in fp32 and integer outputs can be judged cell by cell. */
 #include "problem_tensors.h"
 #include "verify_plan.h"
 
@@ -24,7 +24,8 @@ static int64_t other_token(gdn_verify_filler *f, int64_t other) {
     return t == other ? FIRST_TOKEN + f->test->verify.vocab : t;
 }
 
-/* Forty end tokens: the one that matters is the first, the second or one behind the 32nd. */
+/* Forty end tokens: the one that matters is the first, the second or one behind the
+ * 32nd. */
 static void fill_ends(gdn_verify_filler *f) {
     const int64_t count = f->plan->size['E'];
     for (int64_t i = 0; i < count; i++) {

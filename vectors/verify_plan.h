@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* Private to vectors/: the requests of a verification case, and how values reach tensors. */
+/* Private to vectors/: the requests of a verification case, and how values reach
+ * tensors. */
 #ifndef GDN_VERIFY_PLAN_H
 #define GDN_VERIFY_PLAN_H
 
@@ -51,8 +52,8 @@ int64_t gdn_verify_get_int(const gdn_verify_filler *f, const char *name, int64_t
 /// All elements of a tensor.
 void gdn_verify_set_all(gdn_verify_filler *f, const char *name, double value);
 
-/// The `rank`-th largest probability of a law over `count` tokens, in steps of 2^-14: halves
-/// down to 2^-8, the rest spread evenly. The sum is 1 exactly, in fp32 in any order.
+/// The `rank`-th largest probability of a law over `count` tokens, in steps of 2^-14:
+/// halves down to 2^-8, the rest spread evenly. The sum is 1 exactly, in fp32 in any order.
 double gdn_verify_law(int64_t rank, int64_t count);
 
 /* verify_laws.c */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* Sizes and tensors of a verification case. Shapes come from the op table, so that only what
- * a letter is worth has to be said here. */
+/* Sizes and tensors of a verification case. Shapes come from the op table, so that only
+ * what a letter is worth has to be said here. */
 #include <assert.h>
 #include <ctype.h>
 #include <string.h>

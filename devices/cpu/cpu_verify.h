@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* Private to devices/cpu: what the ops of draft verification share. Laws are read as fp32 and
- * decisions are made in fp32; ids and seeds stay integers throughout. */
+/* Private to devices/cpu: what the ops of draft verification share. Laws are read as fp32
+ * and decisions are made in fp32; ids and seeds stay integers throughout. */
 #ifndef GDN_CPU_VERIFY_H
 #define GDN_CPU_VERIFY_H
 

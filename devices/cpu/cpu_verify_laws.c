@@ -203,7 +203,8 @@ static gdn_status run_rejection(gdn_device *device, const gdn_call *call, gdn_er
     return GDN_OK;
 }
 
-/* Rows of one chain: `step` is the node whose law it is; the drafter has none for the last. */
+/* Rows of one chain: `step` is the node whose law it is; the drafter has none for the
+ * last. */
 static void load_step(const sampler *s, int64_t b, int64_t nodes, int64_t step) {
     cpu_load(s->p, cpu_arg(s->call, "target_probs")->data, GDN_FP32,
              (b * nodes + step) * s->vocab, 1, s->vocab);

@@ -306,7 +306,8 @@ static void topp_one(const char *conventions, uint64_t seed, int64_t first, int6
 
 SAMPLER(topp, topp_one(conventions, seed, first, trials, counts))
 
-/* Four to a Philox block, by where a word lies among the cumulated law: 1e8 draws a second. */
+/* Four to a Philox block, by where a word lies among the cumulated law: 1e8 draws a
+ * second. */
 void sample_directly(void *context, uint64_t seed, int64_t first, int64_t trials,
                      int64_t *counts) {
     const double *law = context;
@@ -346,10 +347,9 @@ void sample_directly(void *context, uint64_t seed, int64_t first, int64_t trials
         .35, .15, .1, .4                                                                   \
     }
 
-/* synthetic: a q + (1 - a) residual, residual (.75, .25, 0), a = .7.
- * entropy: f = exp(-.4 H(P)) = .662389, q min(1, p / (q f)) = (.2, .2, .301937), and what is
- * missing of 1 goes to the residual.
- * TOPP: q inside the set, else (.5, .25) / .75 of the rest. */
+/* synthetic: a q + (1 - a) residual, residual (.75, .25, 0), a = .7. entropy: f = exp(-.4
+ * H(P)) = .662389, q min(1, p / (q f)) = (.2, .2, .301937), and what is missing of 1 goes
+ * to the residual. TOPP: q inside the set, else (.5, .25) / .75 of the rest. */
 const law_case LAWS[] = {
     {"rejection", "", standard, TARGET_LAW},
     {"rejection, strict", "accept=strict", standard, TARGET_LAW},

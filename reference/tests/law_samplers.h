@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* Samplers made of the ops: the harness draws (counter-based), the op decides, an outcome is
- * counted. Each states the closed form of the law that it must emit. */
+/* Samplers made of the ops: the harness draws (counter-based), the op decides, an outcome
+ * is counted. Each states the closed form of the law that it must emit. */
 #ifndef GDN_LAW_SAMPLERS_H
 #define GDN_LAW_SAMPLERS_H
 

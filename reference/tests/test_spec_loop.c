@@ -4,9 +4,9 @@
 /* The loop: draft, verify, commit, with the real ops, against plain decoding. The target is
  * one gdn_attention layer over random embeddings whose argmax is the next token; its logits
  * have a part that depends on the position, so that the text never falls into a cycle. The
- * drafter knows the right tokens and errs where the pattern says. At temperature 0 the tokens
- * are those of plain decoding, whoever verifies and however states become live; a fault in
- * any stage shows, and its first wrong step is named. */
+ * drafter knows the right tokens and errs where the pattern says. At temperature 0 the
+ * tokens are those of plain decoding, whoever verifies and however states become live; a
+ * fault in any stage shows, and its first wrong step is named. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

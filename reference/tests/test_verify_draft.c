@@ -2,8 +2,8 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* verify_draft_tokens against G1 to G15, T1 to T7 and the draw table of contract
- * draft_verification 2.5, as it should be and as the kernels ship it; then its properties on
- * random batches. */
+ * draft_verification 2.5, as it should be and as the kernels ship it; then its properties
+ * on random batches. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -2,8 +2,8 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* The ops around verification, by hand: candidates (contract draft_verification 4), the
- * order of rows (6), sampling parameters and status (5), the legacy op (3), and which states
- * become live (contract sglang_npu 7). */
+ * order of rows (6), sampling parameters and status (5), the legacy op (3), and which
+ * states become live (contract sglang_npu 7). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -78,8 +78,8 @@ static void test_candidates(void **state) {
     vb_end(&b);
 }
 
-/* The golden list of 6.2: rows hold their original index; ids above 256 need more than bf16,
- * so the payload is fp32. */
+/* The golden list of 6.2: rows hold their original index; ids above 256 need more than
+ * bf16, so the payload is fp32. */
 static void groups(vbench *b, gdn_op op, size_t slots, const int64_t *n,
                    const int64_t *encoder) {
     int64_t lods[2][9] = {{0}}, maps[2][8], count[2] = {0, 0};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* Laws and seeds. With a number as argument: that many repetitions of every correct sampler,
- * none of which may raise an alarm (ctest makes 1; 1,000 take an hour or so). */
+/* Laws and seeds. With a number as argument: that many repetitions of every correct
+ * sampler, none of which may raise an alarm (ctest makes 1; 1,000 take an hour or so). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -61,8 +61,8 @@ static const double UNIFORM[64] = {1 / 16., 1 / 16., 1 / 16., 1 / 16., 1 / 16., 
                                    1 / 16., 1 / 16., 1 / 16., 1 / 16., 1 / 16., 1 / 16.,
                                    1 / 16., 1 / 16., 1 / 16., 1 / 16.};
 
-/* The smallest bias that is promised to be found in 99 % of the nights is found in 99 of 100
- * seeds; half of it is not, so that the promise says something. */
+/* The smallest bias that is promised to be found in 99 % of the nights is found in 99 of
+ * 100 seeds; half of it is not, so that the promise says something. */
 static void test_smallest_bias(void **state) {
     (void)state;
     const gdn_law_plan plan = gdn_law_nightly();
@@ -145,8 +145,8 @@ static void test_wrong_samplers(void **state) {
     }
 }
 
-/* The 64-bit Mersenne Twister of the C++ library that the kernels draw from (M. Matsumoto and
- * T. Nishimura, "Mersenne Twister", ACM TOMACS 8, 1998; 64-bit variant 2000). */
+/* The 64-bit Mersenne Twister of the C++ library that the kernels draw from (M. Matsumoto
+ * and T. Nishimura, "Mersenne Twister", ACM TOMACS 8, 1998; 64-bit variant 2000). */
 typedef struct twister {
     uint64_t words[312];
     int at;

@@ -2,8 +2,8 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* rejection_sample, the tree ops and build_tree against the golden vectors of contracts
- * draft_verification 7.4 and 8.5 and sglang_npu 8.4, 9.2 and 10.2, and against hand values at
- * the boundaries. */
+ * draft_verification 7.4 and 8.5 and sglang_npu 8.4, 9.2 and 10.2, and against hand values
+ * at the boundaries. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -139,7 +139,8 @@ static void test_rejection_boundaries(void **state) {
 }
 
 /* Block rule on V = 2 (contract 1.7): P_1 = 5/9, Z_1 = |5/9 p2 - q2|+, by hand. Token-wise
- * the first draft would fall at u = 0.6; the block rule looks at the second one all the same. */
+ * the first draft would fall at u = 0.6; the block rule looks at the second one all the
+ * same. */
 static void test_block(void **state) {
     (void)state;
     const double p[2 * V] = {.5, .5, 0, 0, 0, 0, 0, 0, .75, .25};

@@ -110,7 +110,8 @@ typedef struct gdn_argument {
     gdn_access access;
     bool optional;
     gdn_judgement judgement;
-    /* Ops of draft verification only: one letter a dimension (gdn/verify.h), NULL elsewhere. */
+    /* Ops of draft verification only: one letter a dimension (gdn/verify.h), NULL
+     * elsewhere. */
     const char *shape;
     gdn_dtype dtype; ///< GDN_DTYPE_COUNT: any float, the same for all of these arguments
 } gdn_argument;

@@ -214,7 +214,8 @@ typedef enum gdn_stray_write {
     GDN_STRAY_GUARD, ///< slip: one element past the end of the main output
 } gdn_stray_write;
 
-/// Single slips, each at one place of one op. Rows of the deviation table say what they are.
+/// Single slips, each at one place of one op. Rows of the deviation table say what they
+/// are.
 typedef enum gdn_slip {
     GDN_SLIP_NONE,
     GDN_SLIP_Q_UNSCALED,

@@ -26,8 +26,8 @@ typedef struct gdn_deviation {
     /// A convention, and those of its values (separated by spaces) under which nobody can
     /// make this mistake; NULL: it can always be made.
     const char *idle_field, *idle_values;
-    /// Names of the ops that it can change, separated by spaces; NULL: those of the recurrence,
-    /// or, for a field of verification, of that.
+    /// Names of the ops that it can change, separated by spaces; NULL: those of the
+    /// recurrence, or, for a field of verification, of that.
     const char *ops;
 } gdn_deviation;
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* Laws of samplers. A sampler whose draws cannot be injected is judged by what it emits over
- * many trials: a G-test (likelihood ratio) against the law that it claims, in two looks, so
- * that a thousand nightly runs raise no false alarm and a real bias still shows.
+/* Laws of samplers. A sampler whose draws cannot be injected is judged by what it emits
+ * over many trials: a G-test (likelihood ratio) against the law that it claims, in two
+ * looks, so that a thousand nightly runs raise no false alarm and a real bias still shows.
  *
  * Look 1 takes `screen_trials` and passes unless p < screen_alpha. Only then look 2 takes
  * `confirm_trials` fresh ones; the sampler fails if p < confirm_alpha there too. The looks
- * are independent, so a correct sampler fails with probability screen_alpha * confirm_alpha,
- * and one in 1 / screen_alpha pays for the second look. A token of probability 0 that is
- * emitted once fails at once: no sample size excuses it.
+ * are independent, so a correct sampler fails with probability screen_alpha *
+ * confirm_alpha, and one in 1 / screen_alpha pays for the second look. A token of
+ * probability 0 that is emitted once fails at once: no sample size excuses it.
  *
  * Biases are measured by w = sqrt(sum (q - p)^2 / p) (J. Cohen, Statistical Power Analysis
  * for the Behavioral Sciences, 2nd ed., chapter 7); G is then noncentral chi-square with
@@ -36,8 +36,8 @@ gdn_law_plan gdn_law_nightly(void);
 double gdn_chi_square_tail(double x, double df);
 
 /// G of `counts` over `n` outcomes against `law`, with outcomes that are expected less than
-/// five times merged into one; `*df` degrees of freedom. Infinity if something impossible was
-/// counted.
+/// five times merged into one; `*df` degrees of freedom. Infinity if something impossible
+/// was counted.
 double gdn_law_g(const int64_t *counts, const double *law, int64_t n, int64_t *df);
 
 /// Probability that a bias of w is found in both looks, for `df` degrees of freedom.
@@ -71,8 +71,8 @@ typedef struct gdn_draws_report {
     double slot_correlation, call_correlation;
 } gdn_draws_report;
 
-/// `draws` is [calls][slots], in [0, 1]; at least 2 calls of 8 slots. Correlations are found
-/// beyond 6 / sqrt(pairs): 2e-9 for independent draws.
+/// `draws` is [calls][slots], in [0, 1]; at least 2 calls of 8 slots. Correlations are
+/// found beyond 6 / sqrt(pairs): 2e-9 for independent draws.
 gdn_draws_report gdn_draws_check(const double *draws, int64_t calls, int64_t slots);
 
 #ifdef __cplusplus

@@ -3,8 +3,8 @@
 
 /* What backends disagree on when they verify drafts (contract draft_verification). In each
  * enum the first value is what a correct op does; "defect" marks what some kernel ships
- * although it is wrong, "slip" what nobody ships on purpose. A profile may choose defects, to
- * say what its kernel does as shipped; the report then never calls them a pass. */
+ * although it is wrong, "slip" what nobody ships on purpose. A profile may choose defects,
+ * to say what its kernel does as shipped; the report then never calls them a pass. */
 #ifndef GDN_VERIFY_CONVENTIONS_H
 #define GDN_VERIFY_CONVENTIONS_H
 
@@ -38,8 +38,8 @@ typedef enum gdn_verify_cleared {
     GDN_CLEARED_LIVE, ///< defect: slots beyond real_bsz keep stale lengths (XPU-A)
 } gdn_verify_cleared;
 
-/// Whether the op knows max_dec_len and step_idx. Read by who builds calls: the op follows its
-/// arguments.
+/// Whether the op knows max_dec_len and step_idx. Read by who builds calls: the op follows
+/// its arguments.
 typedef enum gdn_verify_limits {
     GDN_LIMITS_GIVEN,
     GDN_LIMITS_ABSENT,
