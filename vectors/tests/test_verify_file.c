@@ -78,8 +78,8 @@ static void end(written *w) {
 }
 
 static const char *const CASES[] = {
-    "{\"op\":\"verify_draft_tokens\",\"profile\":\"fastdeploy-xpu\",\"mode\":\"topp\","
-    "\"scenario\":\"states\"}",
+    ("{\"op\":\"verify_draft_tokens\",\"profile\":\"fastdeploy-xpu\",\"mode\":\"topp\","
+     "\"scenario\":\"states\"}"),
     "{\"op\":\"top_p_candidates\",\"profile\":\"fastdeploy-xpu\",\"dtype\":\"fp16\"}",
     "{\"op\":\"build_sampling_params\",\"profile\":\"fastdeploy-gpu\"}",
     "{\"op\":\"rejection_sample\",\"profile\":\"vllm-mrv2\",\"mode\":\"block\"}",
