@@ -117,6 +117,15 @@ static gdn_status check_proof(const char *proof, gdn_sight sight, gdn_error *err
                                "expected no effect, because %s, but found one", proof);
 }
 
+static bool concerns_case(const gdn_deviation *deviation, const gdn_case_plan *plan) {
+    for (size_t i = 0; i < plan->n_cases; i++) {
+        if (gdn_deviation_concerns(deviation, plan->cases[i].test->op)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static gdn_status try_case(gdn_kill_matrix *matrix, size_t row, const gdn_case *planned,
                            const gdn_mutate_options *options, gdn_error *err) {
     gdn_problem problem;
@@ -133,6 +142,7 @@ static gdn_status try_case(gdn_kill_matrix *matrix, size_t row, const gdn_case *
     for (size_t i = 0; status == GDN_OK && i < matrix->n_mutants; i++) {
         gdn_mutant *mutant = &matrix->mutants[i];
         if ((mutant->kills >= GDN_MUTATE_KILLS && !meets_all(&test, options)) ||
+            !gdn_deviation_concerns(mutant->deviation, test.op) ||
             gdn_deviation_is_idle(mutant->deviation, &test.conventions)) {
             continue;
         }
@@ -185,11 +195,13 @@ gdn_status gdn_mutate(gdn_kill_matrix *matrix, const gdn_deviation *deviations,
     if (!matrix->mutants) {
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for %zu deviations", count);
     }
-    for (; matrix->n_mutants < count; matrix->n_mutants++) {
-        matrix->mutants[matrix->n_mutants].deviation = &deviations[matrix->n_mutants];
-    }
     gdn_case_plan plan = {0};
     gdn_status status = gdn_case_plan_create(&plan, suites, NULL, NULL, paths, err);
+    for (size_t i = 0; status == GDN_OK && i < count; i++) {
+        if (concerns_case(&deviations[i], &plan)) {
+            matrix->mutants[matrix->n_mutants++].deviation = &deviations[i];
+        }
+    }
     if (status == GDN_OK) {
         status = list_cases(matrix, &plan, err);
         find_idle(matrix, &plan);

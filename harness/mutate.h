@@ -6,7 +6,7 @@
  * process, through the reference in place of a device, and the judge decides as it does for
  * a device. A deviation is visible in a case if some element of its exact result is more
  * than two limits from the right one; a suite must kill every deviation that its ops can
- * show. */
+ * show. Deviations of ops that no case has are left out. */
 #ifndef GDN_MUTATE_H
 #define GDN_MUTATE_H
 

@@ -14,6 +14,7 @@
 #include "run_policy.h"
 #include "session.h"
 #include "shards.h"
+#include "shipped.h"
 #include "tags.h"
 #include "text.h"
 #include "tripwire.h"
@@ -92,6 +93,8 @@ static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session
     gdn_status status = prepare(planned, &problem, &golden, err);
     bool supported = false;
     bool ran = false;
+    bool defect = false;
+    char shipped[512];
     result->golden_stored = planned->reader != NULL;
     if (status == GDN_OK) {
         status = gdn_session_supports(session, &problem, &supported, result, err);
@@ -104,10 +107,18 @@ static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session
     }
     if (status == GDN_OK && supported) {
         gdn_golden_mix(&golden, result->digest);
+        status =
+            gdn_shipped_defect(&problem, &golden, &defect, shipped, sizeof shipped, err);
+    }
+    if (status == GDN_OK && supported) {
         status = gdn_session_run(session, &problem, &ran, result, err);
     }
     if (status == GDN_OK && ran) {
         status = gdn_judge_case(&problem, &golden, result, err);
+        if (status == GDN_OK && result->verdict == GDN_PASS && defect) {
+            result->verdict = GDN_XFAIL;
+            result->message = strdup(shipped);
+        }
     }
     if (status == GDN_OK && ran && doctor && result->verdict == GDN_FAIL) {
         status = gdn_doctor_see(doctor, &problem, &golden, result, err);
@@ -279,8 +290,8 @@ static gdn_status open_events(FILE **events, const char *path, gdn_error *err) {
     return GDN_OK;
 }
 
-/* What the harness did not get to is a skip, and what it did is kept: a report of half a run
- * is worth more than none. */
+/* What the harness did not get to is a skip, and what it did is kept: a report of half a
+ * run is worth more than none. */
 static void give_up(gdn_run_result *run, const gdn_case_plan *plan,
                     const gdn_run_options *options, const gdn_error *cause) {
     run->harness_error = strdup(cause->message);

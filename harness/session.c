@@ -171,14 +171,17 @@ static gdn_status probe_op(gdn_session *session, gdn_op op, gdn_worker_reply *re
     return status;
 }
 
-/* After op `died`: the first micro case of another op that comes through clears the device. If
- * none does, its own op has the last word, for devices that have no other. */
+/* After op `died`: the first micro case of another op that comes through clears the device.
+ * If none does, its own op has the last word, for devices that have no other. */
 static gdn_status probe_device(gdn_session *session, gdn_op died, gdn_error *err) {
     gdn_worker_reply reply = {0};
     gdn_worker_reply dead = {0};
     size_t tried = 0;
     for (int i = 1; i <= GDN_OP_COUNT && !session->lost; i++) {
         const gdn_op op = (gdn_op)(((int)died + i) % GDN_OP_COUNT);
+        if (gdn_op_is_verify(op)) {
+            continue; /* no micro case: its profiles are others */
+        }
         if (op == died && tried > 0) {
             break;
         }

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "gdn/verify.h"
+
 #define IN(n)                                                                              \
     { .name = (n), .access = GDN_IN, .judgement = GDN_JUDGE_INPUT }
 #define OPTIONAL(n)                                                                        \
@@ -113,7 +115,7 @@ static const gdn_argument CONV_WEIGHT_PACK[] = {
         }                                                                                  \
     }
 
-static const gdn_op_info OPS[GDN_OP_COUNT] = {
+static const gdn_op_info OPS[GDN_OP_VERIFY_DRAFT_TOKENS] = {
     [GDN_OP_CAUSAL_CONV1D] = OP("causal_conv1d", CAUSAL_CONV1D,
                                 "depthwise causal convolution with activation", ),
     [GDN_OP_GDN_GATING] = OP("gdn_gating", GDN_GATING, "log decay and beta from a and b", ),
@@ -133,12 +135,12 @@ static const gdn_op_info OPS[GDN_OP_COUNT] = {
 };
 
 const gdn_op_info *gdn_op_get(gdn_op op) {
-    return &OPS[op];
+    return gdn_op_is_verify(op) ? gdn_verify_op_get(op) : &OPS[op];
 }
 
 bool gdn_op_from_name(const char *name, gdn_op *op) {
     for (int i = 0; i < GDN_OP_COUNT; i++) {
-        if (strcmp(OPS[i].name, name) == 0) {
+        if (strcmp(gdn_op_get((gdn_op)i)->name, name) == 0) {
             *op = (gdn_op)i;
             return true;
         }
@@ -147,9 +149,10 @@ bool gdn_op_from_name(const char *name, gdn_op *op) {
 }
 
 const gdn_argument *gdn_op_argument(gdn_op op, const char *name) {
-    for (size_t i = 0; i < OPS[op].n_arguments; i++) {
-        if (strcmp(OPS[op].arguments[i].name, name) == 0) {
-            return &OPS[op].arguments[i];
+    const gdn_op_info *info = gdn_op_get(op);
+    for (size_t i = 0; i < info->n_arguments; i++) {
+        if (strcmp(info->arguments[i].name, name) == 0) {
+            return &info->arguments[i];
         }
     }
     return NULL;

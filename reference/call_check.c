@@ -3,6 +3,7 @@
 
 /* Names, types and shapes of a call: tables, and the rules that tables cannot say. */
 #include "call_check.h"
+#include "verify.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -228,10 +229,12 @@ static gdn_status check_scalar(const gdnp_check *c, const char *name) {
         return gdn_error_set(c->err, GDN_ERR_ARG, "%s: expected one scalar but found %d",
                              name, found);
     }
-    const scalar_rule *rule = SCALARS;
-    while (strcmp(rule->name, name) != 0) {
-        rule++;
-        assert(rule < SCALARS + sizeof SCALARS / sizeof SCALARS[0]);
+    scalar_rule verify = {.name = name};
+    const scalar_rule *rule = &verify;
+    if (!gdn_verify_scalar_range(name, &verify.low, &verify.high)) {
+        for (rule = SCALARS; strcmp(rule->name, name) != 0; rule++) {
+            assert(rule < SCALARS + sizeof SCALARS / sizeof SCALARS[0]);
+        }
     }
     const int64_t value = gdn_call_scalar(c->call, name, 0);
     if (value < rule->low || value > rule->high) {
@@ -455,7 +458,7 @@ static const struct {
     const shape_rule *shapes;
     gdn_status (*begin)(gdnp_check *c);
     gdn_status (*finish)(gdnp_check *c);
-} OPS[GDN_OP_COUNT] = {
+} OPS[GDN_OP_VERIFY_DRAFT_TOKENS] = {
     [GDN_OP_CAUSAL_CONV1D] = {CAUSAL_CONV1D, NULL, gdnp_check_conv},
     [GDN_OP_GDN_GATING] = {GDN_GATING, NULL, NULL},
     [GDN_OP_GATED_DELTA_RULE] = {GATED_DELTA_RULE, NULL, gdnp_finish_delta_rule},
@@ -479,6 +482,9 @@ gdn_status gdn_call_check(const gdn_call *call, gdn_error *err) {
     }
     GDN_TRY(check_tensor_names(&c));
     GDN_TRY(check_scalars(&c));
+    if (gdn_op_is_verify(call->op)) {
+        return gdnp_verify_check(call, err);
+    }
     if (OPS[call->op].begin) {
         GDN_TRY(OPS[call->op].begin(&c));
     }

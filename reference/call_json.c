@@ -10,16 +10,21 @@
 
 #include "gdn/profile.h"
 
-json_t *gdn_conventions_to_json(const gdn_conventions *conventions) {
-    size_t count = 0;
-    const gdn_convention_field *fields = gdn_convention_fields(&count);
+/* The name as it stands in JSON: fields of verification have an object of their own. */
+static const char *short_name(const gdn_convention_field *field) {
+    const char *dot = strchr(field->name, '.');
+    return dot ? dot + 1 : field->name;
+}
+
+static json_t *fields_to_json(const gdn_conventions *conventions,
+                              const gdn_convention_field *fields, size_t count) {
     json_t *object = json_object();
     for (size_t i = 0; object && i < count; i++) {
         char text[64];
         const int n = gdn_conventions_get(conventions, &fields[i], text, sizeof text);
         assert(n > 0 && (size_t)n < sizeof text);
         (void)n;
-        if (json_object_set_new(object, fields[i].name, json_string(text)) != 0) {
+        if (json_object_set_new(object, short_name(&fields[i]), json_string(text)) != 0) {
             json_decref(object);
             object = NULL;
         }
@@ -27,15 +32,30 @@ json_t *gdn_conventions_to_json(const gdn_conventions *conventions) {
     return object;
 }
 
+json_t *gdn_conventions_to_json(const gdn_conventions *conventions) {
+    size_t count = 0;
+    size_t verify_count = 0;
+    const gdn_convention_field *fields = gdn_convention_fields(&count);
+    const gdn_convention_field *verify = gdn_verify_fields(&verify_count);
+    json_t *object = fields_to_json(conventions, fields, count);
+    json_t *nested = fields_to_json(conventions, verify, verify_count);
+    if (!object || json_object_set_new(object, GDN_VERIFY_OBJECT, nested) != 0) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
 static gdn_status refuse_slip(const gdn_conventions *conventions,
                               const gdn_convention_field *field, gdn_error *err) {
     const int value = *(const int *)((const char *)conventions + field->offset);
-    if (field->kind != GDN_FIELD_ENUM || value < field->correct) {
+    const int most = field->shipped > field->correct ? field->shipped : field->correct;
+    if (field->kind != GDN_FIELD_ENUM || value < most) {
         return GDN_OK;
     }
     char allowed[256];
     size_t used = 0;
-    for (int i = 0; i < field->correct; i++) {
+    for (int i = 0; i < most; i++) {
         const int n = snprintf(allowed + used, sizeof allowed - used, "%s%s",
                                i > 0 ? ", " : "", field->values[i]);
         assert(n > 0 && used + (size_t)n < sizeof allowed);
@@ -44,6 +64,45 @@ static gdn_status refuse_slip(const gdn_conventions *conventions,
     return gdn_error_set(err, GDN_ERR_FORMAT,
                          "%s: expected one of %s but found \"%s\", which is a slip",
                          field->name, allowed, field->values[value]);
+}
+
+static gdn_status field_from_json(gdn_conventions *conventions, const char *prefix,
+                                  const char *member, const json_t *value, bool profile,
+                                  gdn_error *err) {
+    char name[96];
+    char number[64];
+    const char *text = number;
+    snprintf(name, sizeof name, "%s%s", prefix, member);
+    if (json_is_string(value)) {
+        text = json_string_value(value);
+    } else if (json_is_integer(value)) {
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
+    } else if (json_is_real(value)) {
+        snprintf(number, sizeof number, "%.17g", json_real_value(value));
+    } else {
+        return gdn_error_set(err, GDN_ERR_FORMAT, "%s: expected text or a number", name);
+    }
+    gdn_error why = {0};
+    if (gdn_conventions_set(conventions, name, text, &why) != GDN_OK) {
+        return gdn_error_set(err, GDN_ERR_FORMAT, "%s", why.message);
+    }
+    return profile ? refuse_slip(conventions, gdn_convention_field_find(name), err)
+                   : GDN_OK;
+}
+
+static gdn_status verify_from_json(gdn_conventions *conventions, json_t *json, bool profile,
+                                   gdn_error *err) {
+    if (!json_is_object(json)) {
+        return gdn_error_set(err, GDN_ERR_FORMAT,
+                             GDN_VERIFY_OBJECT ": expected an object of conventions");
+    }
+    const char *member = NULL;
+    json_t *value = NULL;
+    json_object_foreach(json, member, value) {
+        GDN_TRY(field_from_json(conventions, GDN_VERIFY_OBJECT ".", member, value, profile,
+                                err));
+    }
+    return GDN_OK;
 }
 
 gdn_status gdn_conventions_from_json(gdn_conventions *conventions, const json_t *json,
@@ -56,24 +115,13 @@ gdn_status gdn_conventions_from_json(gdn_conventions *conventions, const json_t 
     const char *name = NULL;
     json_t *value = NULL;
     json_object_foreach((json_t *)json, name, value) {
-        char number[64];
-        const char *text = number;
-        if (json_is_string(value)) {
-            text = json_string_value(value);
-        } else if (json_is_integer(value)) {
-            snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
-        } else if (json_is_real(value)) {
-            snprintf(number, sizeof number, "%.17g", json_real_value(value));
-        } else {
-            return gdn_error_set(err, GDN_ERR_FORMAT, "%s: expected text or a number",
+        if (strcmp(name, GDN_VERIFY_OBJECT) == 0) {
+            GDN_TRY(verify_from_json(&result, value, profile, err));
+        } else if (strchr(name, '.')) {
+            return gdn_error_set(err, GDN_ERR_FORMAT, "no convention is named \"%s\"",
                                  name);
-        }
-        gdn_error why = {0};
-        if (gdn_conventions_set(&result, name, text, &why) != GDN_OK) {
-            return gdn_error_set(err, GDN_ERR_FORMAT, "%s", why.message);
-        }
-        if (profile) {
-            GDN_TRY(refuse_slip(&result, gdn_convention_field_find(name), err));
+        } else {
+            GDN_TRY(field_from_json(&result, "", name, value, profile, err));
         }
     }
     *conventions = result;
@@ -307,6 +355,17 @@ static gdn_status scalars_from_json(gdn_call_storage *storage, json_t *object,
     return GDN_OK;
 }
 
+static gdn_status all_members(const json_t *json, const gdn_convention_field *fields,
+                              size_t count, gdn_error *err) {
+    for (size_t i = 0; i < count; i++) {
+        if (!json_object_get(json, short_name(&fields[i]))) {
+            return gdn_error_set(err, GDN_ERR_FORMAT, "conventions: \"%s\" is absent",
+                                 fields[i].name);
+        }
+    }
+    return GDN_OK;
+}
+
 /* A field that is absent would be guessed from a default: every one must be there. */
 static gdn_status all_conventions(gdn_conventions *conventions, const json_t *json,
                                   gdn_error *err) {
@@ -318,12 +377,9 @@ static gdn_status all_conventions(gdn_conventions *conventions, const json_t *js
     }
     size_t count = 0;
     const gdn_convention_field *fields = gdn_convention_fields(&count);
-    for (size_t i = 0; i < count; i++) {
-        if (!json_object_get(json, fields[i].name)) {
-            return gdn_error_set(err, GDN_ERR_FORMAT, "conventions: \"%s\" is absent",
-                                 fields[i].name);
-        }
-    }
+    GDN_TRY(all_members(json, fields, count, err));
+    fields = gdn_verify_fields(&count);
+    GDN_TRY(all_members(json_object_get(json, GDN_VERIFY_OBJECT), fields, count, err));
     return GDN_OK;
 }
 

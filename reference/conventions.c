@@ -101,7 +101,7 @@ const gdn_convention_field *gdn_convention_field_find(const char *name) {
             return &FIELDS[i];
         }
     }
-    return NULL;
+    return gdn_verify_field_find(name);
 }
 
 gdn_conventions gdn_conventions_default(void) {
@@ -119,6 +119,7 @@ gdn_conventions gdn_conventions_default(void) {
         .exp_error = 4.0,
         .rsqrt_error = 4.0,
         .sigmoid_error = 8.0,
+        .verify = {.entropy_alpha = 0.4, .entropy_threshold = 0.95}, /* ascend's */
     };
 }
 

@@ -191,6 +191,7 @@ static const gdn_deviation DEVIATIONS[] = {
     ROW("stray_guard", "stray_write", "guard", "elsewhere",
         "one element past the end of the main output is overwritten",
         "vllm-xpu-kernels#437, #439", ),
+#include "verify_deviations.def"
 };
 
 const gdn_deviation *gdn_deviations(size_t *count) {
@@ -223,6 +224,23 @@ bool gdn_deviation_is_idle(const gdn_deviation *deviation,
         at += n;
     }
     return false;
+}
+
+static bool has_word(const char *words, const char *word) {
+    const size_t length = strlen(word);
+    for (const char *at = words; *at; at += strcspn(at, " "), at += strspn(at, " ")) {
+        if (strcspn(at, " ") == length && strncmp(at, word, length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool gdn_deviation_concerns(const gdn_deviation *deviation, gdn_op op) {
+    if (deviation->ops) {
+        return has_word(deviation->ops, gdn_op_get(op)->name);
+    }
+    return gdn_op_is_verify(op) == (gdn_verify_field_find(deviation->field) != NULL);
 }
 
 gdn_status gdn_deviation_apply(const gdn_deviation *deviation, gdn_conventions *conventions,

@@ -40,9 +40,7 @@ double gdn_shadow_cost(const gdn_call *call) {
                           (double)gdn_call_scalar(call, "head_v_dim", 0)) +
                4.0 * TRANSCENDENTAL * rows * heads;
     }
-    case GDN_OP_GDN_METADATA:
-    case GDN_OP_CONV_WEIGHT_PACK:
-    case GDN_OP_COUNT:
+    default:
         break;
     }
     return 0.0;
@@ -61,9 +59,7 @@ gdn_status gdn_shadow_run(const gdn_call *call, gdn_shadow_output *outputs, int6
         return gdnp_shadow_delta_rule(call, outputs, ties, err);
     case GDN_OP_GDN_ATTENTION:
         return gdnp_shadow_attention(call, outputs, ties, err);
-    case GDN_OP_GDN_METADATA:
-    case GDN_OP_CONV_WEIGHT_PACK:
-    case GDN_OP_COUNT:
+    default:
         break;
     }
     return gdn_error_set(err, GDN_ERR_ARG, "%s computes no floats: it has no shadow",

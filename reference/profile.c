@@ -18,24 +18,38 @@ static gdn_status no_memory(gdn_error *err) {
     return gdn_error_set(err, GDN_ERR_OOM, "no memory for a profile");
 }
 
-static gdn_status read_conventions(gdn_conventions *conventions, const json_t *object,
-                                   const char *where, gdn_error *err) {
-    const json_t *json = json_object_get(object, "conventions");
+/* `member` is "conventions", or "verify" for those of draft verification. */
+static gdn_status read_section(gdn_conventions *conventions, const json_t *object,
+                               const char *member, const char *where, gdn_error *err) {
+    json_t *json = json_object_get(object, member);
     if (!json) {
         return GDN_OK;
     }
     char path[GDN_JSON_WHERE];
-    gdn_json_at(path, where, ".conventions");
+    gdn_json_at(path, where, ".%s", member);
     if (!json_is_object(json)) {
         return gdn_json_unexpected(err, GDN_ERR_FORMAT, path, "an object", json);
     }
+    const bool verify = strcmp(member, GDN_VERIFY_OBJECT) == 0;
     gdn_error cause = {0};
-    const gdn_status status = gdn_conventions_from_json(conventions, json, true, &cause);
+    json_t *wrapped = verify ? json_pack("{s:O}", GDN_VERIFY_OBJECT, json) : NULL;
+    if (verify && !wrapped) {
+        return no_memory(err);
+    }
+    const gdn_status status =
+        gdn_conventions_from_json(conventions, verify ? wrapped : json, true, &cause);
+    json_decref(wrapped);
     if (status == GDN_OK || status == GDN_ERR_OOM) {
         return status == GDN_OK ? GDN_OK : no_memory(err);
     }
     /* Below, a wrong value is a caller's; here it stands in a file. */
     return gdn_error_set(err, GDN_ERR_FORMAT, "%s: %s", path, cause.message);
+}
+
+static gdn_status read_conventions(gdn_conventions *conventions, const json_t *object,
+                                   const char *where, gdn_error *err) {
+    GDN_TRY(read_section(conventions, object, "conventions", where, err));
+    return read_section(conventions, object, GDN_VERIFY_OBJECT, where, err);
 }
 
 static gdn_status read_flag(bool *flag, const json_t *object, const char *member,
@@ -140,8 +154,8 @@ static gdn_status check_conventions(const gdn_conventions *conventions, const ch
 /* A variant laid over the file's common part, which `profile` holds on entry. */
 static gdn_status read_variant(gdn_profile *profile, char *source, size_t size,
                                const json_t *variant, const char *where, gdn_error *err) {
-    static const char *const members[] = {"summary", "pulls", "ragged_spec", "conventions",
-                                          NULL};
+    static const char *const members[] = {"summary",     "pulls",  "ragged_spec",
+                                          "conventions", "verify", NULL};
     GDN_TRY(gdn_json_members(variant, GDN_ERR_FORMAT, where, members, err));
     const char *summary = NULL;
     GDN_TRY(gdn_json_text(&summary, variant, "summary", GDN_ERR_FORMAT, where, err));
@@ -242,8 +256,9 @@ static gdn_status set_texts(gdn_profile *profile, const json_t *root, const char
 static gdn_status read_profile(gdn_profile *profile, const json_t *root, const char *stem,
                                const char *wanted, const char *where, gdn_error *err) {
     static const char *const members[] = {
-        "schema",      "profile",  "summary", "source",          "ops",      "conventions",
-        "ragged_spec", "variants", "pulls",   "default_variant", "upstream", NULL};
+        "schema",          "profile",  "summary",     "source",   "ops",
+        "conventions",     "verify",   "ragged_spec", "variants", "pulls",
+        "default_variant", "upstream", NULL};
     char common_source[512];
     char source[768];
     const char *text = NULL;

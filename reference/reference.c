@@ -3,6 +3,7 @@
 
 #include "environment.h"
 #include "ops.h"
+#include "verify.h"
 
 /* The slips that no op can make by itself: a write outside its outputs, possible only where
  * the outputs are the call's own tensors, as they are for the sim device. */
@@ -26,8 +27,8 @@ static void write_astray(const gdn_call *call, gdn_output *outputs) {
 }
 
 gdn_status gdn_reference_run(const gdn_call *call, gdn_output *outputs, gdn_error *err) {
-    static gdn_status (*const RUN[GDN_OP_COUNT])(const gdn_call *, gdn_output *,
-                                                 gdn_error *) = {
+    static gdn_status (*const RUN[GDN_OP_VERIFY_DRAFT_TOKENS])(
+        const gdn_call *, gdn_output *, gdn_error *) = {
         [GDN_OP_CAUSAL_CONV1D] = gdn_reference_causal_conv1d,
         [GDN_OP_GDN_GATING] = gdn_reference_gating,
         [GDN_OP_GATED_DELTA_RULE] = gdn_reference_delta_rule,
@@ -39,7 +40,8 @@ gdn_status gdn_reference_run(const gdn_call *call, gdn_output *outputs, gdn_erro
     GDN_TRY(gdnp_environment_check(gdnp_is_large(call), err));
     GDN_TRY(gdnp_delta_kernel_choose(&kernel, err)); /* no op may ignore a wrong name */
     GDN_TRY(gdn_call_check(call, err));
-    GDN_TRY(RUN[call->op](call, outputs, err));
+    GDN_TRY(gdn_op_is_verify(call->op) ? gdnp_verify_run(call, outputs, err)
+                                       : RUN[call->op](call, outputs, err));
     if (call->conventions->stray_write != GDN_STRAY_NONE) {
         write_astray(call, outputs);
     }

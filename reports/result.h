@@ -14,7 +14,7 @@
 typedef enum gdn_verdict {
     GDN_PASS,
     GDN_FAIL,
-    GDN_XFAIL, ///< failed as the known-failures list says
+    GDN_XFAIL, ///< wrong as the known-failures list says, or as the profile's kernel ships
     GDN_XPASS, ///< passed although the list says that it fails
     GDN_SKIP,  ///< not reached: the device was lost before, or the harness failed
     GDN_UNSUPPORTED,

@@ -34,15 +34,24 @@
 #include "gdn/profile.h"
 #include "plan.h"
 
-#define CONV1D    (1U << GDN_OP_CAUSAL_CONV1D)
-#define GATING    (1U << GDN_OP_GDN_GATING)
-#define DELTA     (1U << GDN_OP_GATED_DELTA_RULE)
-#define ATTENTION (1U << GDN_OP_GDN_ATTENTION)
-#define METADATA  (1U << GDN_OP_GDN_METADATA)
-#define PACK      (1U << GDN_OP_CONV_WEIGHT_PACK)
-#define STATEFUL  (CONV1D | DELTA | ATTENTION)
-#define NUMERIC   (STATEFUL | GATING | PACK)
-#define EVERY     (NUMERIC | METADATA)
+#define CONV1D     (1U << GDN_OP_CAUSAL_CONV1D)
+#define GATING     (1U << GDN_OP_GDN_GATING)
+#define DELTA      (1U << GDN_OP_GATED_DELTA_RULE)
+#define ATTENTION  (1U << GDN_OP_GDN_ATTENTION)
+#define METADATA   (1U << GDN_OP_GDN_METADATA)
+#define PACK       (1U << GDN_OP_CONV_WEIGHT_PACK)
+#define STATEFUL   (CONV1D | DELTA | ATTENTION)
+#define NUMERIC    (STATEFUL | GATING | PACK)
+#define EVERY      (NUMERIC | METADATA)
+#define OP_BIT(op) (1U << GDN_OP_##op)
+#define VERIFY     ((1U << GDN_OP_COUNT) - (1U << GDN_OP_VERIFY_DRAFT_TOKENS))
+#define ALL_OPS    (EVERY | VERIFY)
+#define ROWS_ONLY  (OP_BIT(ADJUST_BATCH) | OP_BIT(GATHER_NEXT_TOKEN))
+#define TYPED      (OP_BIT(TOP_P_CANDIDATES) | ROWS_ONLY)
+#define TOKENLESS                                                                          \
+    (OP_BIT(ADJUST_BATCH) | OP_BIT(GATHER_NEXT_TOKEN) | OP_BIT(BUILD_SAMPLING_PARAMS) |    \
+     OP_BIT(BUILD_TREE) | OP_BIT(STATE_COMMIT))
+#define WINDOWED (OP_BIT(VERIFY_DRAFT_TOKENS) | OP_BIT(SPECULATE_VERIFY))
 
 #define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
 
@@ -71,14 +80,28 @@ static const char *const OP_NAMES[] = {
     [GDN_OP_GDN_ATTENTION] = "gdn_attention",
     [GDN_OP_GDN_METADATA] = "gdn_metadata",
     [GDN_OP_CONV_WEIGHT_PACK] = "conv_weight_pack",
+    [GDN_OP_VERIFY_DRAFT_TOKENS] = "verify_draft_tokens",
+    [GDN_OP_TOP_P_CANDIDATES] = "top_p_candidates",
+    [GDN_OP_ADJUST_BATCH] = "adjust_batch",
+    [GDN_OP_GATHER_NEXT_TOKEN] = "gather_next_token",
+    [GDN_OP_BUILD_SAMPLING_PARAMS] = "build_sampling_params",
+    [GDN_OP_SPECULATE_VERIFY] = "speculate_verify",
+    [GDN_OP_UNIFIED_UPDATE_MODEL_STATUS] = "unified_update_model_status",
+    [GDN_OP_NAIVE_UPDATE_MODEL_STATUS] = "naive_update_model_status",
+    [GDN_OP_REJECTION_SAMPLE] = "rejection_sample",
+    [GDN_OP_VERIFY_TREE_GREEDY] = "verify_tree_greedy",
+    [GDN_OP_TREE_SPECULATIVE_SAMPLING] = "tree_speculative_sampling",
+    [GDN_OP_CHAIN_SPECULATIVE_SAMPLING] = "chain_speculative_sampling",
+    [GDN_OP_BUILD_TREE] = "build_tree",
+    [GDN_OP_STATE_COMMIT] = "state_commit",
     [GDN_OP_COUNT] = NULL,
 };
 
 /* The order is that of the written form. The layout's default is the profile's, that of
  * `chunked` the batch's. */
 static const member MEMBERS[] = {
-    {"op", NAME, AT(op), 0, GDN_OP_COUNT - 1, OP_NAMES, true, 0, EVERY, false},
-    {"profile", TEXT, AT(profile), 0, 0, NULL, true, 0, EVERY, false},
+    {"op", NAME, AT(op), 0, GDN_OP_COUNT - 1, OP_NAMES, true, 0, ALL_OPS, false},
+    {"profile", TEXT, AT(profile), 0, 0, NULL, true, 0, ALL_OPS, false},
     {"model", TEXT, AT(model), 0, 0, NULL, false, 0, EVERY, false},
     {"batch", TEXT, AT(batch), 0, 0, NULL, true, 0, EVERY, false},
     {"num_k_heads", INTEGER, AT(num_k_heads), 1, 1024, NULL, true, 0, EVERY, false},
@@ -89,8 +112,8 @@ static const member MEMBERS[] = {
     {"tp_size", INTEGER, AT(tp_size), 1, 1024, NULL, false, 1, EVERY, false},
     {"qkvz_layout", NAME, AT(conventions.qkvz_layout), 0, 1,
      NAMES("interleaved", "separate"), false, -1, ATTENTION, false},
-    {"dtype", NAME, AT(dtype), GDN_FP32, GDN_BF16, DTYPE_NAMES, false, GDN_BF16, NUMERIC,
-     false},
+    {"dtype", NAME, AT(dtype), GDN_FP32, GDN_BF16, DTYPE_NAMES, false, GDN_BF16,
+     NUMERIC | TYPED, false},
     {"state_dtype", NAME, AT(state_dtype), GDN_FP32, GDN_BF16, DTYPE_NAMES, false, GDN_FP32,
      DELTA | ATTENTION, false},
     {"conv_bias", BOOLEAN, AT(conv_bias), 0, 1, NULL, false, 0, CONV1D | ATTENTION, false},
@@ -107,14 +130,25 @@ static const member MEMBERS[] = {
     {"pad_rows", INTEGER, AT(pad_rows), 0, 65536, NULL, false, 0, ATTENTION, false},
     {"page_bytes", INTEGER, AT(page_bytes), 0, INT64_C(1) << 30, NULL, false, 0, STATEFUL,
      false},
-    {"misaligned", BOOLEAN, AT(misaligned), 0, 1, NULL, false, 0, EVERY, false},
+    {"misaligned", BOOLEAN, AT(misaligned), 0, 1, NULL, false, 0, ALL_OPS, false},
     {"fill", NAME, AT(fill), 0, GDN_FILL_MODEL, NAMES("normal", "model"), false, 0, NUMERIC,
      false},
-    {"seed", INTEGER, AT(seed), 0, INT64_MAX, NULL, false, 0, EVERY, false},
+    {"seed", INTEGER, AT(seed), 0, INT64_MAX, NULL, false, 0, ALL_OPS, false},
     {"tree", NAME, AT(tree), 0, GDN_TREE_CATERPILLAR,
      NAMES("none", "star", "binary", "caterpillar"), false, 0, CONV1D | DELTA, true},
     {"conv_rows", INTEGER, AT(conv_rows), 0, 4096, NULL, false, 0, CONV1D | ATTENTION,
      true},
+    {"mode", NAME, AT(verify.mode), 0, GDN_MODE_COUNT - 1, GDNP_MODE_NAMES, false, 0,
+     VERIFY, false},
+    {"scenario", NAME, AT(verify.scenario), 0, GDN_SCENARIO_COUNT - 1, GDNP_SCENARIO_NAMES,
+     false, 0, VERIFY, false},
+    {"slots", INTEGER, AT(verify.slots), 1, 256, NULL, false, 6, VERIFY, false},
+    {"drafts", INTEGER, AT(verify.drafts), 1, 32, NULL, false, 4, VERIFY, false},
+    {"vocab", INTEGER, AT(verify.vocab), 8, 65536, NULL, false, 16, VERIFY & ~TOKENLESS,
+     false},
+    {"candidates", INTEGER, AT(verify.candidates), 1, 16, NULL, false, 4,
+     WINDOWED | OP_BIT(TOP_P_CANDIDATES), false},
+    {"window", INTEGER, AT(verify.window), 0, 32, NULL, false, 2, WINDOWED, false},
 };
 
 #define N_MEMBERS (sizeof MEMBERS / sizeof MEMBERS[0])
@@ -145,13 +179,13 @@ static void set_value(gdn_case *test, const member *m, int64_t value) {
 
 static gdn_status read_name(int64_t *value, const member *m, const json_t *json,
                             gdn_error *err) {
-    const char *allowed[16] = {NULL};
+    const char *allowed[GDN_OP_COUNT + 1] = {NULL}; /* nothing has more names than ops */
     for (int64_t i = m->low; i <= m->high; i++) {
         allowed[i - m->low] = m->names[i];
     }
     const char *name = json_string_value(json);
     if (!name) {
-        char expected[160];
+        char expected[512];
         gdn_names_text(expected, sizeof expected, allowed);
         return gdn_json_unexpected(err, GDN_ERR_ARG, m->name, expected, json);
     }
@@ -180,7 +214,7 @@ static gdn_status read_text(gdn_case *test, const member *m, const json_t *json,
 static gdn_status read_member(gdn_case *test, const member *m, const json_t *json,
                               gdn_error *err) {
     int64_t value = m->otherwise;
-    if (!json && m->required) {
+    if (!json && m->required && (m->ops & (1U << test->op))) {
         return gdn_error_set(err, GDN_ERR_ARG, "%s: expected a value but found nothing",
                              m->name);
     }
@@ -253,9 +287,12 @@ static int64_t default_of(const gdn_case *test, const member *m, int64_t profile
     return m->offset == AT(chunked) ? gdnp_case_has_chunks(test) : profile_layout;
 }
 
-static gdn_status check_idle(const gdn_case *test, int64_t profile_layout, gdn_error *err) {
-    const bool spec = gdnp_case_has_spec(test);
-    const bool non_spec = gdnp_case_has_non_spec(test);
+/* Members that the op, or the batch, makes no use of. */
+static gdn_status check_members(const gdn_case *test, int64_t profile_layout,
+                                gdn_error *err) {
+    const bool verify = gdn_op_is_verify(test->op);
+    const bool spec = verify || gdnp_case_has_spec(test);
+    const bool non_spec = verify || gdnp_case_has_non_spec(test);
     const bool buffer = test->conventions.spec_state == GDN_SPEC_BUFFER;
     for (size_t i = 0; i < N_MEMBERS; i++) {
         const member *m = &MEMBERS[i];
@@ -263,7 +300,7 @@ static gdn_status check_idle(const gdn_case *test, int64_t profile_layout, gdn_e
         const bool is_accepted = m->offset == AT(accepted);
         const bool is_tree = m->offset == AT(tree);
         char why[96] = "";
-        if (!(m->ops & (1U << test->op))) {
+        if (m->kind != TEXT && !(m->ops & (1U << test->op))) {
             snprintf(why, sizeof why, "%s does not read it", gdn_op_get(test->op)->name);
         } else if (is_initial && !non_spec) {
             snprintf(why, sizeof why, "speculative sequences always have a state");
@@ -280,6 +317,12 @@ static gdn_status check_idle(const gdn_case *test, int64_t profile_layout, gdn_e
             GDN_TRY(refuse_idle(test, m, default_of(test, m, profile_layout), why, err));
         }
     }
+    return GDN_OK;
+}
+
+static gdn_status check_idle(const gdn_case *test, int64_t profile_layout, gdn_error *err) {
+    const bool spec = gdnp_case_has_spec(test);
+    GDN_TRY(check_members(test, profile_layout, err));
     if (test->accepted == GDN_ACCEPTED_ABSENT &&
         test->conventions.spec_state != GDN_SPEC_BUFFER) {
         return gdn_error_set(err, GDN_ERR_ARG,
@@ -375,6 +418,11 @@ static gdn_status read_case(gdn_case *test, const json_t *json, const gdn_profil
             read_member(test, &MEMBERS[i], json_object_get(json, MEMBERS[i].name), err));
     }
     GDN_TRY(check_op(profile, test->op, err));
+    if (gdn_op_is_verify(test->op)) {
+        GDN_TRY(check_members(test, layout, err));
+        GDN_TRY(gdnp_verify_case_check(test, err));
+        return gdnp_verify_case_set_id(test, err);
+    }
     GDN_TRY(check_shapes(test, err));
     GDN_TRY(gdnp_case_expand_batch(test, profile->ragged_spec, err));
     if (!json_object_get(json, "chunked")) {
@@ -418,7 +466,11 @@ json_t *gdn_case_to_json(const gdn_case *test) {
     json_t *json = json_object();
     for (size_t i = 0; i < N_MEMBERS; i++) {
         const member *m = &MEMBERS[i];
-        if (m->spare && get_value(test, m) == default_of(test, m, 0)) {
+        const bool read = m->ops & (1U << test->op);
+        /* Ops of the recurrence write every one of their own members, idle ones too. */
+        const bool family = (m->ops & EVERY) && !gdn_op_is_verify(test->op);
+        if ((!read && !family) ||
+            (m->spare && get_value(test, m) == default_of(test, m, 0))) {
             continue;
         }
         if (json_object_set_new(json, m->name, member_json(test, m)) < 0) {

@@ -68,6 +68,49 @@ typedef enum gdn_tree {
     GDN_TREE_CATERPILLAR, ///< odd tokens are a spine from the root, even ones its leaves
 } gdn_tree;
 
+/// What a case of draft verification asks of the op: strategy, method, mask or comparison.
+typedef enum gdn_verify_mode {
+    GDN_MODE_PLAIN,
+    GDN_MODE_TOPP, ///< verify_draft_tokens, in the order of its strategies
+    GDN_MODE_GREEDY,
+    GDN_MODE_TARGET_MATCH,
+    GDN_MODE_STANDARD, ///< rejection_sample, in the order of its methods
+    GDN_MODE_BLOCK,    ///< chain_speculative_sampling too
+    GDN_MODE_MATCH,
+    GDN_MODE_SYNTHETIC,
+    GDN_MODE_ENTROPY,
+    GDN_MODE_FULL, ///< build_tree, in the order of its masks
+    GDN_MODE_QUERY,
+    GDN_MODE_PACKED,
+    GDN_MODE_CANDIDATES, ///< speculate_verify, in the order of its comparisons
+    GDN_MODE_BEST,
+    GDN_MODE_SAMPLED,
+    GDN_MODE_SPECULATIVE, ///< gather_next_token
+    GDN_MODE_NAIVE,       ///< unified_update_model_status
+    GDN_MODE_COUNT
+} gdn_verify_mode;
+
+/// What happens to the drafts of such a case.
+typedef enum gdn_verify_scenario {
+    GDN_SCENARIO_MIXED,   ///< 0, 1, 2, .. accepted, slot by slot
+    GDN_SCENARIO_ALL,     ///< every one
+    GDN_SCENARIO_NONE,    ///< not even the first
+    GDN_SCENARIO_ENDS,    ///< end tokens and limits among drafts and behind them
+    GDN_SCENARIO_STATES,  ///< blocked, stopped, prefilling, thinking, padding, placeholders
+    GDN_SCENARIO_WINDOW,  ///< bulk accepts that succeed, are too short, or fail
+    GDN_SCENARIO_FORCED,  ///< accept_all, or thresholds below 1
+    GDN_SCENARIO_REFUSED, ///< reject_all over accept_all
+    GDN_SCENARIO_EDGES,   ///< draws on cumulative sums, ties, zeros, sums off 1
+    GDN_SCENARIO_COUNT
+} gdn_verify_scenario;
+
+typedef struct gdn_verify_case {
+    gdn_verify_mode mode;
+    gdn_verify_scenario scenario;
+    int64_t slots, drafts; ///< requests, and most drafts of one
+    int64_t vocab, candidates, window;
+} gdn_verify_case;
+
 typedef struct gdn_case {
     char *id; ///< made by the parser from everything below
     gdn_op op;
@@ -101,6 +144,7 @@ typedef struct gdn_case {
     bool misaligned;
     gdn_fill fill;
     uint64_t seed;
+    gdn_verify_case verify; ///< ops of draft verification, which read little else
 } gdn_case;
 
 /* The JSON form. Members, with their defaults:
@@ -110,6 +154,10 @@ typedef struct gdn_case {
  *   accepted "cycle", gates "given", chunked (whether a prefill has more than one token),
  *   l2norm true, pad_rows 0, page_bytes 0, misaligned false, fill "normal", seed 0,
  *   tree "none", conv_rows 0
+ *
+ * Ops of draft verification have instead, beside op, profile, misaligned and seed:
+ *   mode "plain", scenario "mixed", slots 6, drafts 4, vocab 16, candidates 4, window 2,
+ *   and dtype where rows or laws have a type
  *
  * batch: terms joined by '+'. pre<n>x<len> prefills, dec<n> decodes, spec<n>x<Q>
  * speculative sequences of Q tokens, rag<n>x<Q> ragged ones of Q, Q-1, .., 1, Q, .. tokens

@@ -27,6 +27,15 @@ bool gdnp_case_has_chunks(const gdn_case *test);
 /// that contradicts one is refused.
 GDN_NODISCARD gdn_status gdnp_case_set_label(gdn_case *test, gdn_error *err);
 
+/// Ops of draft verification: modes and scenarios that the op has, and sizes that fit.
+GDN_NODISCARD gdn_status gdnp_verify_case_check(const gdn_case *test, gdn_error *err);
+
+/// The id of such a case.
+GDN_NODISCARD gdn_status gdnp_verify_case_set_id(gdn_case *test, gdn_error *err);
+
+extern const char *const GDNP_MODE_NAMES[];
+extern const char *const GDNP_SCENARIO_NAMES[];
+
 /// Builds the id from everything else.
 GDN_NODISCARD gdn_status gdnp_case_set_id(gdn_case *test, gdn_error *err);
 

@@ -162,7 +162,7 @@ gdn_status gdn_certify(gdn_certificate *certificate, const gdn_problem *problem,
     *certificate = (gdn_certificate){.cost = gdn_shadow_cost(call)};
     certificate->certified = certificate->cost <= GDN_CERTIFIED_COST;
     if (!certificate->certified || call->op == GDN_OP_GDN_METADATA ||
-        call->op == GDN_OP_CONV_WEIGHT_PACK) {
+        call->op == GDN_OP_CONV_WEIGHT_PACK || gdn_op_is_verify(call->op)) {
         return GDN_OK; /* integers and copies are their own certificate */
     }
     gdn_shadow_output *outputs = calloc(call->n_tensors, sizeof *outputs);

@@ -37,6 +37,7 @@ typedef enum gdn_field {
     GDN_FIELD_CONTEXT = 15,    ///< context lengths of metadata requests
     GDN_FIELD_BLOCKS = 16,     ///< block tables of metadata requests
     GDN_FIELD_CONV_OLDER = 17, ///< conv inputs before the history, kept and never used
+    GDN_FIELD_VERIFY = 64,     ///< everything about draft verification
 } gdn_field;
 
 /// `count` values of one head (or of all channels, head 0 of 1) of one item: a token, a

@@ -183,16 +183,24 @@ json_t *gdnp_case_datasets(const json_t *entry) {
     return json_object_get(entry, "datasets");
 }
 
-gdn_status gdnp_profile_digest(const gdn_conventions *conventions,
+gdn_status gdnp_profile_digest(gdn_op op, const gdn_conventions *conventions,
                                char hex[GDNP_DIGEST_SIZE], gdn_error *err) {
-    json_t *json = gdn_conventions_to_json(conventions);
+    json_t *all = gdn_conventions_to_json(conventions);
+    json_t *json = all;
     size_t count;
     const gdn_convention_field *fields = gdn_convention_fields(&count);
     for (size_t i = 0; i < count; i++) {
         /* Fields without a choice are slips: a new kind of bug is no new profile. */
         if (fields[i].kind == GDN_FIELD_ENUM && fields[i].correct == 1) {
-            json_object_del(json, fields[i].name);
+            json_object_del(all, fields[i].name);
         }
+    }
+    /* Neither family of ops reads the other's fields. */
+    if (gdn_op_is_verify(op)) {
+        json = json_incref(json_object_get(all, GDN_VERIFY_OBJECT));
+        json_decref(all);
+    } else {
+        json_object_del(all, GDN_VERIFY_OBJECT);
     }
     char *text = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     hex[0] = '\0';

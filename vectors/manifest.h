@@ -38,8 +38,8 @@ bool gdnp_case_stored(const json_t *entry);
 const char *gdnp_case_profile_digest(const json_t *entry);
 json_t *gdnp_case_datasets(const json_t *entry);
 
-/// Digest of the conventions as compact JSON, keys sorted.
-GDN_NODISCARD gdn_status gdnp_profile_digest(const gdn_conventions *conventions,
+/// Digest of the conventions that the op reads, as compact JSON, keys sorted.
+GDN_NODISCARD gdn_status gdnp_profile_digest(gdn_op op, const gdn_conventions *conventions,
                                              char hex[GDNP_DIGEST_SIZE], gdn_error *err);
 
 /// Answers a schema number found in `what`.

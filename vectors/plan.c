@@ -121,7 +121,7 @@ gdn_status gdn_plan_create(gdn_plan *plan, const gdn_case *test, gdn_error *err)
     *plan = (gdn_plan){
         .key_heads = test->num_k_heads / test->tp_size,
         .value_heads = test->num_v_heads / test->tp_size,
-        .r = test->num_v_heads / test->num_k_heads,
+        .r = test->num_k_heads > 0 ? test->num_v_heads / test->num_k_heads : 0,
         .columns = max64(test->columns, 1),
         .indexed = test->order != GDN_ROWS_GROUPED,
     };

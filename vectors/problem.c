@@ -13,7 +13,11 @@ static gdn_status create(gdn_problem *problem, const gdn_case *test, bool fill,
     gdn_plan plan;
     GDN_TRY(gdn_plan_create(&plan, test, err));
     gdn_shapes shapes;
-    gdn_shapes_of(&shapes, test, &plan);
+    if (gdn_op_is_verify(test->op)) {
+        gdn_verify_shapes_of(&shapes, test);
+    } else {
+        gdn_shapes_of(&shapes, test, &plan);
+    }
     gdn_status status = gdn_arena_create(&problem->arena, shapes.tensors, shapes.n_tensors,
                                          test->misaligned, err);
     if (status == GDN_OK) {
@@ -31,7 +35,8 @@ static gdn_status create(gdn_problem *problem, const gdn_case *test, bool fill,
             .arena_bytes = problem->arena.bytes,
         };
         if (fill) {
-            status = gdn_fill_problem(problem, &plan, err);
+            status = gdn_op_is_verify(test->op) ? gdn_verify_fill(problem, err)
+                                                : gdn_fill_problem(problem, &plan, err);
             if (status == GDN_OK) {
                 status = gdn_arena_freeze(&problem->arena, err);
             }

@@ -20,6 +20,10 @@ typedef struct gdn_shapes {
 
 void gdn_shapes_of(gdn_shapes *shapes, const gdn_case *test, const gdn_plan *plan);
 
+/* The same for ops of draft verification. */
+void gdn_verify_shapes_of(gdn_shapes *shapes, const gdn_case *test);
+gdn_status gdn_verify_fill(gdn_problem *problem, gdn_error *err);
+
 /* Fills index tensors and values of a laid-out arena. */
 gdn_status gdn_fill_problem(gdn_problem *problem, const gdn_plan *plan, gdn_error *err);
 

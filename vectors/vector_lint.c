@@ -40,7 +40,7 @@ static void lint_case(lint *l, const char *suite, const char *id, json_t *entry)
     if (strcmp(test.id, id) != 0) {
         find(l, "%s: %s: this case's id is %s", suite, id, test.id);
     }
-    if (gdnp_profile_digest(&test.conventions, digest, &err) == GDN_OK &&
+    if (gdnp_profile_digest(test.op, &test.conventions, digest, &err) == GDN_OK &&
         strcmp(digest, gdnp_case_profile_digest(entry)) != 0) {
         find(l, "%s: %s: profile %s has changed since; generate the suite again", suite, id,
              test.profile);

@@ -298,7 +298,7 @@ static gdn_status check_identity(const json_t *entry, const gdn_case *test,
         return status;
     }
     char digest[GDNP_DIGEST_SIZE];
-    GDN_TRY(gdnp_profile_digest(&test->conventions, digest, err));
+    GDN_TRY(gdnp_profile_digest(test->op, &test->conventions, digest, err));
     if (strcmp(digest, gdnp_case_profile_digest(entry)) != 0) {
         return gdn_error_set(err, GDN_ERR_FORMAT,
                              "profile %s has changed since the vectors were generated; "
@@ -324,6 +324,11 @@ static gdn_status load_case(gdn_vector_reader *reader, const gdn_case *test,
     status = load_inputs(&from, problem, err);
     if (status == GDN_OK) {
         status = gdn_arena_freeze(&problem->arena, err);
+    }
+    /* A device follows what index tensors say, and here no reference has read them
+     * before. */
+    if (status == GDN_OK && gdn_call_check(&problem->call, err) != GDN_OK) {
+        status = err->status = GDN_ERR_FORMAT;
     }
     if (status == GDN_OK) {
         status = load_golden(&from, problem, golden, err);

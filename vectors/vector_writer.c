@@ -334,7 +334,8 @@ static gdn_status add_case(gdn_vector_writer *writer, const gdn_problem *problem
     const bool stored = gdn_golden_bytes(golden) <= GDN_STORED_BYTES;
     char digest[GDNP_DIGEST_SIZE];
     target to = {.groups = {-1, -1, -1, -1, -1, -1}};
-    GDN_TRY(gdnp_profile_digest(&problem->test->conventions, digest, err));
+    GDN_TRY(
+        gdnp_profile_digest(problem->test->op, &problem->test->conventions, digest, err));
     json_t *entry =
         json_pack("{s:b, s:o, s:s, s:{}}", "stored", stored, "case",
                   gdn_case_to_json(problem->test), "profile_digest", digest, "datasets");

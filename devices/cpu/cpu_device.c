@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "cpu_verify.h"
 
 #ifndef GDN_CPU_VERSION
 #define GDN_CPU_VERSION "unversioned"
@@ -29,6 +30,34 @@ static const cpu_op *op_of(gdn_op op) {
         return &cpu_gdn_metadata;
     case GDN_OP_CONV_WEIGHT_PACK:
         return &cpu_conv_weight_pack;
+    case GDN_OP_VERIFY_DRAFT_TOKENS:
+        return &cpu_verify_draft_tokens;
+    case GDN_OP_TOP_P_CANDIDATES:
+        return &cpu_top_p_candidates;
+    case GDN_OP_ADJUST_BATCH:
+        return &cpu_adjust_batch;
+    case GDN_OP_GATHER_NEXT_TOKEN:
+        return &cpu_gather_next_token;
+    case GDN_OP_BUILD_SAMPLING_PARAMS:
+        return &cpu_build_sampling_params;
+    case GDN_OP_SPECULATE_VERIFY:
+        return &cpu_speculate_verify;
+    case GDN_OP_UNIFIED_UPDATE_MODEL_STATUS:
+        return &cpu_unified_update;
+    case GDN_OP_NAIVE_UPDATE_MODEL_STATUS:
+        return &cpu_naive_update;
+    case GDN_OP_REJECTION_SAMPLE:
+        return &cpu_rejection_sample;
+    case GDN_OP_VERIFY_TREE_GREEDY:
+        return &cpu_verify_tree_greedy;
+    case GDN_OP_TREE_SPECULATIVE_SAMPLING:
+        return &cpu_tree_sampling;
+    case GDN_OP_CHAIN_SPECULATIVE_SAMPLING:
+        return &cpu_chain_sampling;
+    case GDN_OP_BUILD_TREE:
+        return &cpu_build_tree;
+    case GDN_OP_STATE_COMMIT:
+        return &cpu_state_commit;
     default:
         return NULL;
     }
@@ -103,10 +132,9 @@ static gdn_status cpu_identify(gdn_device *device, gdn_device_identity *identity
     return GDN_OK;
 }
 
-/* Every convention that has a right value is honoured, save fp64: slips are not. */
-static gdn_status check_conventions(const gdn_conventions *conventions, gdn_error *why) {
-    size_t count = 0;
-    const gdn_convention_field *fields = gdn_convention_fields(&count);
+static gdn_status check_fields(const gdn_conventions *conventions,
+                               const gdn_convention_field *fields, size_t count,
+                               gdn_error *why) {
     for (size_t i = 0; i < count; i++) {
         if (fields[i].kind != GDN_FIELD_ENUM) {
             continue;
@@ -118,6 +146,16 @@ static gdn_status check_conventions(const gdn_conventions *conventions, gdn_erro
                                  value);
         }
     }
+    return GDN_OK;
+}
+
+/* Every convention that has a right value is honoured, save fp64: slips are not. */
+static gdn_status check_conventions(const gdn_conventions *conventions, gdn_error *why) {
+    size_t count = 0;
+    const gdn_convention_field *fields = gdn_convention_fields(&count);
+    GDN_TRY(check_fields(conventions, fields, count, why));
+    fields = gdn_verify_fields(&count);
+    GDN_TRY(check_fields(conventions, fields, count, why));
     if (conventions->numeric_class != GDN_CLASS_FP32) {
         return gdn_error_set(why, GDN_ERR_UNSUPPORTED,
                              "numeric_class: this device computes in fp32");

@@ -72,6 +72,9 @@ static void list_deviations(void) {
             printf("%-22s   idle where %s is: %s\n", "", rows[i].idle_field,
                    rows[i].idle_values);
         }
+        if (rows[i].ops) {
+            printf("%-22s   ops: %s\n", "", rows[i].ops);
+        }
     }
 }
 

@@ -261,7 +261,7 @@ static void test_operation_and_conventions(void **state) {
     bench_init(&b, GATING);
     b.call.op = GDN_OP_COUNT;
     assert_int_equal(gdn_call_check(&b.call, &err), GDN_ERR_ARG);
-    assert_string_equal(err.message, "op: expected 0 to 5 but found 6");
+    assert_string_equal(err.message, "op: expected 0 to 19 but found 20");
     err = (gdn_error){0};
     bench_init(&b, GATING);
     b.call.conventions = NULL;

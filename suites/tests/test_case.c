@@ -338,6 +338,7 @@ static const char *const refusals[][3] = {
      "interleaved"},
     {"{'op': 'gdn_gating', 'initial': 'all'}", "gdn_gating does not read it", "all"},
     {"{'op': 'gdn_gating', 'page_bytes': 8}", "gdn_gating does not read it", "8"},
+    {"{'op': 'gdn_metadata', 'drafts': 3}", "gdn_metadata does not read it", "3"},
     {"{'op': 'gdn_metadata', 'dtype': 'fp16'}", "gdn_metadata does not read it", "fp16"},
     {"{'op': 'gdn_metadata', 'fill': 'model'}", "gdn_metadata does not read it", "model"},
     {"{'op': 'gdn_metadata', 'initial': 'absent'}", "initial: expected mixed, all, none",
@@ -371,7 +372,7 @@ static void test_refusals(void **state) {
 /* The table of names in case.c is the op table's. */
 static void test_every_op(void **state) {
     (void)state;
-    for (int op = 0; op < GDN_OP_COUNT; op++) {
+    for (int op = 0; op < GDN_OP_VERIFY_DRAFT_TOKENS; op++) {
         char text[512];
         snprintf(text, sizeof text,
                  "{'op': '%s', 'profile': '%s', " DIMS ", 'batch': 'dec1'}",
@@ -379,6 +380,39 @@ static void test_every_op(void **state) {
                  op == GDN_OP_CONV_WEIGHT_PACK ? "vllm-cpu-amx" : "vllm-xpu");
         gdn_case test = make(text);
         assert_int_equal(test.op, op);
+        gdn_case_destroy(&test);
+    }
+    static const struct {
+        const char *op, *profile, *mode;
+    } VERIFY[] = {
+        {"verify_draft_tokens", "fastdeploy-xpu", "greedy"},
+        {"top_p_candidates", "fastdeploy-xpu", "plain"},
+        {"adjust_batch", "fastdeploy-xpu", "plain"},
+        {"gather_next_token", "fastdeploy-xpu", "plain"},
+        {"build_sampling_params", "fastdeploy-xpu", "plain"},
+        {"speculate_verify", "fastdeploy-xpu", "best"},
+        {"unified_update_model_status", "fastdeploy-xpu", "plain"},
+        {"naive_update_model_status", "fastdeploy-xpu", "plain"},
+        {"rejection_sample", "vllm-v1", "standard"},
+        {"verify_tree_greedy", "sglang", "plain"},
+        {"tree_speculative_sampling", "sglang", "plain"},
+        {"chain_speculative_sampling", "sglang", "plain"},
+        {"build_tree", "sglang", "full"},
+        {"state_commit", "sglang", "plain"},
+    };
+    for (size_t i = 0; i < sizeof VERIFY / sizeof VERIFY[0]; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "{'op': '%s', 'profile': '%s', 'mode': '%s'}",
+                 VERIFY[i].op, VERIFY[i].profile, VERIFY[i].mode);
+        gdn_case test = make(text);
+        assert_int_equal(test.op, GDN_OP_VERIFY_DRAFT_TOKENS + (int)i);
+        json_t *json = gdn_case_to_json(&test);
+        gdn_case again;
+        gdn_error err = {0};
+        assert_int_equal(gdn_case_from_json(&again, json, GDN_PROFILE_DIR, &err), GDN_OK);
+        assert_string_equal(again.id, test.id);
+        json_decref(json);
+        gdn_case_destroy(&again);
         gdn_case_destroy(&test);
     }
 }

@@ -78,6 +78,21 @@ typedef enum gdn_op {
     GDN_OP_GDN_ATTENTION,
     GDN_OP_GDN_METADATA,
     GDN_OP_CONV_WEIGHT_PACK,
+    /* Draft verification: gdn/verify.h says what their arguments are. */
+    GDN_OP_VERIFY_DRAFT_TOKENS,
+    GDN_OP_TOP_P_CANDIDATES,
+    GDN_OP_ADJUST_BATCH,
+    GDN_OP_GATHER_NEXT_TOKEN,
+    GDN_OP_BUILD_SAMPLING_PARAMS,
+    GDN_OP_SPECULATE_VERIFY,
+    GDN_OP_UNIFIED_UPDATE_MODEL_STATUS,
+    GDN_OP_NAIVE_UPDATE_MODEL_STATUS,
+    GDN_OP_REJECTION_SAMPLE,
+    GDN_OP_VERIFY_TREE_GREEDY,
+    GDN_OP_TREE_SPECULATIVE_SAMPLING,
+    GDN_OP_CHAIN_SPECULATIVE_SAMPLING,
+    GDN_OP_BUILD_TREE,
+    GDN_OP_STATE_COMMIT,
     GDN_OP_COUNT
 } gdn_op;
 
@@ -95,6 +110,10 @@ typedef struct gdn_argument {
     gdn_access access;
     bool optional;
     gdn_judgement judgement;
+    /* Ops of draft verification only: one letter a dimension (gdn/verify.h), NULL
+     * elsewhere. */
+    const char *shape;
+    gdn_dtype dtype; ///< GDN_DTYPE_COUNT: any float, the same for all of these arguments
 } gdn_argument;
 
 typedef struct gdn_op_info {
@@ -106,6 +125,11 @@ typedef struct gdn_op_info {
 } gdn_op_info;
 
 const gdn_op_info *gdn_op_get(gdn_op op);
+
+/// True for the ops of draft verification, whose results are integers and copies.
+static inline bool gdn_op_is_verify(gdn_op op) {
+    return op >= GDN_OP_VERIFY_DRAFT_TOKENS && op < GDN_OP_COUNT;
+}
 
 /// False if no op has this name.
 bool gdn_op_from_name(const char *name, gdn_op *op);

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "gdn/status.h"
+#include "gdn/verify_conventions.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -213,7 +214,8 @@ typedef enum gdn_stray_write {
     GDN_STRAY_GUARD, ///< slip: one element past the end of the main output
 } gdn_stray_write;
 
-/// Single slips, each at one place of one op. Rows of the deviation table say what they are.
+/// Single slips, each at one place of one op. Rows of the deviation table say what they
+/// are.
 typedef enum gdn_slip {
     GDN_SLIP_NONE,
     GDN_SLIP_Q_UNSCALED,
@@ -303,6 +305,7 @@ typedef struct gdn_conventions {
     double exp_error;
     double rsqrt_error;
     double sigmoid_error;
+    gdn_verify_conventions verify; ///< of draft verification; its fields have a table apart
 } gdn_conventions;
 
 typedef enum gdn_field_kind {
@@ -318,7 +321,9 @@ typedef struct gdn_convention_field {
     gdn_field_kind kind;
     size_t offset;
     const char *const *values; ///< enum names in order of their numbers, NULL-terminated
-    int correct; ///< enums: values from this number on are slips; no profile may use them
+    int correct;               ///< enums: values from this number on are wrong
+    int shipped; ///< enums: wrong values below this one are defects that some kernel ships;
+                 ///< a profile may use them, and slips, which are all the others, never
     double low, high; ///< ints and reals: closed range
     const char *what; ///< one line for `list` and for error messages
 } gdn_convention_field;
@@ -326,7 +331,14 @@ typedef struct gdn_convention_field {
 /// The table, one row a field of gdn_conventions, in its order.
 const gdn_convention_field *gdn_convention_fields(size_t *count);
 
-/// NULL if there is no such field.
+/// The fields of gdn_conventions.verify, "verify.window" and so on.
+const gdn_convention_field *gdn_verify_fields(size_t *count);
+const gdn_convention_field *gdn_verify_field_find(const char *name);
+
+/// The first field of verification whose value is wrong; NULL if all are right.
+const gdn_convention_field *gdn_conventions_defect(const gdn_conventions *conventions);
+
+/// Of both tables; NULL if there is no such field.
 const gdn_convention_field *gdn_convention_field_find(const char *name);
 
 /// vLLM XPU's native path with sliding windows: the base that profiles are written against.

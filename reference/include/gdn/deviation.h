@@ -26,6 +26,9 @@ typedef struct gdn_deviation {
     /// A convention, and those of its values (separated by spaces) under which nobody can
     /// make this mistake; NULL: it can always be made.
     const char *idle_field, *idle_values;
+    /// Names of the ops that it can change, separated by spaces; NULL: those of the
+    /// recurrence, or, for a field of verification, of that.
+    const char *ops;
 } gdn_deviation;
 
 /// The table.
@@ -37,6 +40,9 @@ const gdn_deviation *gdn_deviation_find(const char *name);
 /// Whether a backend of these conventions has no place for the mistake.
 bool gdn_deviation_is_idle(const gdn_deviation *deviation,
                            const gdn_conventions *conventions);
+
+/// Whether the row can change the op.
+bool gdn_deviation_concerns(const gdn_deviation *deviation, gdn_op op);
 
 /// Makes conventions wrong in the way of the row.
 GDN_NODISCARD gdn_status gdn_deviation_apply(const gdn_deviation *deviation,

@@ -43,7 +43,10 @@ GDN_NODISCARD gdn_status gdn_upstream_from_json(gdn_upstream *outputs, gdn_upstr
 /// Accepts a zeroed profile.
 void gdn_profile_destroy(gdn_profile *profile);
 
-/// New reference: every field as text, in table order.
+/// The member of the JSON forms that holds the conventions of draft verification.
+#define GDN_VERIFY_OBJECT "verify"
+
+/// New reference: every field as text, in table order, those of verification in an object.
 json_t *gdn_conventions_to_json(const gdn_conventions *conventions);
 
 /// Sets the fields that the object has; values may be text or numbers. `profile`: refuse

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* Cases of draft verification: what each op can be asked for. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "case_internal.h"
+#include "gdn/nearest.h"
+
+const char *const GDNP_MODE_NAMES[GDN_MODE_COUNT + 1] = {
+    "plain",      "topp",      "greedy",  "target_match", "standard", "block",
+    "match",      "synthetic", "entropy", "full",         "query",    "packed",
+    "candidates", "best",      "sampled", "speculative",  "naive",    NULL};
+
+const char *const GDNP_SCENARIO_NAMES[GDN_SCENARIO_COUNT + 1] = {
+    "mixed", "all", "none", "ends", "states", "window", "forced", "refused", "edges", NULL};
+
+#define MODES(first, last) ((1U << ((last) + 1)) - (1U << (first)))
+#define PLAIN              (1U << GDN_MODE_PLAIN)
+#define SCENARIO(name)     (1U << GDN_SCENARIO_##name)
+#define PATTERNS           (SCENARIO(MIXED) | SCENARIO(ALL) | SCENARIO(NONE))
+
+static const struct {
+    unsigned modes, scenarios;
+} OFFERS[GDN_OP_COUNT] = {
+    [GDN_OP_VERIFY_DRAFT_TOKENS] = {MODES(GDN_MODE_TOPP, GDN_MODE_TARGET_MATCH),
+                                    (1U << GDN_SCENARIO_COUNT) - 1},
+    [GDN_OP_TOP_P_CANDIDATES] = {PLAIN, SCENARIO(MIXED) | SCENARIO(EDGES)},
+    [GDN_OP_ADJUST_BATCH] = {PLAIN, SCENARIO(MIXED)},
+    [GDN_OP_GATHER_NEXT_TOKEN] = {PLAIN | 1U << GDN_MODE_SPECULATIVE, SCENARIO(MIXED)},
+    [GDN_OP_BUILD_SAMPLING_PARAMS] = {PLAIN, SCENARIO(MIXED)},
+    [GDN_OP_SPECULATE_VERIFY] = {MODES(GDN_MODE_CANDIDATES, GDN_MODE_SAMPLED),
+                                 (1U << GDN_SCENARIO_COUNT) - 1},
+    [GDN_OP_UNIFIED_UPDATE_MODEL_STATUS] = {PLAIN | 1U << GDN_MODE_NAIVE,
+                                            SCENARIO(MIXED) | SCENARIO(ENDS) |
+                                                SCENARIO(STATES)},
+    [GDN_OP_NAIVE_UPDATE_MODEL_STATUS] = {PLAIN, SCENARIO(MIXED) | SCENARIO(STATES)},
+    [GDN_OP_REJECTION_SAMPLE] = {MODES(GDN_MODE_STANDARD, GDN_MODE_ENTROPY),
+                                 PATTERNS | SCENARIO(STATES) | SCENARIO(EDGES)},
+    [GDN_OP_VERIFY_TREE_GREEDY] = {PLAIN, PATTERNS},
+    [GDN_OP_TREE_SPECULATIVE_SAMPLING] = {PLAIN, SCENARIO(MIXED) | SCENARIO(FORCED) |
+                                                     SCENARIO(EDGES)},
+    [GDN_OP_CHAIN_SPECULATIVE_SAMPLING] = {PLAIN | 1U << GDN_MODE_BLOCK,
+                                           PATTERNS | SCENARIO(EDGES)},
+    [GDN_OP_BUILD_TREE] = {MODES(GDN_MODE_FULL, GDN_MODE_PACKED), SCENARIO(MIXED)},
+    [GDN_OP_STATE_COMMIT] = {PLAIN, PATTERNS | SCENARIO(STATES)},
+};
+
+static gdn_status check_offer(const gdn_case *test, const char *member, unsigned offered,
+                              unsigned chosen, const char *const *names, gdn_error *err) {
+    const char *allowed[GDN_MODE_COUNT + 1] = {NULL};
+    size_t n = 0;
+    if (offered & (1U << chosen)) {
+        return GDN_OK;
+    }
+    for (unsigned i = 0; names[i]; i++) {
+        if (offered & (1U << i)) {
+            allowed[n++] = names[i];
+        }
+    }
+    char what[96];
+    snprintf(what, sizeof what, "%s of %s", member, gdn_op_get(test->op)->name);
+    return gdn_error_unknown(err, GDN_ERR_ARG, what, names[chosen], allowed);
+}
+
+gdn_status gdnp_verify_case_check(const gdn_case *test, gdn_error *err) {
+    const gdn_verify_case *v = &test->verify;
+    GDN_TRY(
+        check_offer(test, "mode", OFFERS[test->op].modes, v->mode, GDNP_MODE_NAMES, err));
+    GDN_TRY(check_offer(test, "scenario", OFFERS[test->op].scenarios, v->scenario,
+                        GDNP_SCENARIO_NAMES, err));
+    const int64_t c = v->candidates;
+    const bool known = c >= 2 && c <= 10 && c != 6 && c != 7 && c != 9;
+    if (test->op == GDN_OP_TOP_P_CANDIDATES && !known) {
+        return gdn_error_set(err, GDN_ERR_ARG,
+                             "candidates: expected 2, 3, 4, 5, 8 or 10 but found %" PRId64,
+                             c);
+    }
+    if (v->scenario == GDN_SCENARIO_STATES && v->slots < 5) {
+        return gdn_error_set(err, GDN_ERR_ARG,
+                             "slots: expected at least 5 for scenario states but found "
+                             "%" PRId64,
+                             v->slots);
+    }
+    const bool window = test->op == GDN_OP_VERIFY_DRAFT_TOKENS
+                            ? v->mode == GDN_MODE_TOPP
+                            : v->mode == GDN_MODE_CANDIDATES;
+    if (v->scenario == GDN_SCENARIO_WINDOW && (!window || c < 2)) {
+        return gdn_error_set(err, GDN_ERR_ARG,
+                             "scenario: expected window only beside 2 candidates or more "
+                             "and a mode that reads them but found it beside mode %s",
+                             GDNP_MODE_NAMES[v->mode]);
+    }
+    return GDN_OK;
+}
+
+gdn_status gdnp_verify_case_set_id(gdn_case *test, gdn_error *err) {
+    const gdn_verify_case *v = &test->verify;
+    if (asprintf(&test->id,
+                 "%s/%s/b%" PRId64 "-k%" PRId64 "-v%" PRId64 "-c%" PRId64 "-w%" PRId64
+                 "/%s-%s/%s/%sn%" PRIu64,
+                 gdn_op_get(test->op)->name, test->profile, v->slots, v->drafts, v->vocab,
+                 v->candidates, v->window, GDNP_MODE_NAMES[v->mode],
+                 GDNP_SCENARIO_NAMES[v->scenario], gdn_dtype_name(test->dtype),
+                 test->misaligned ? "mis-" : "", test->seed) < 0) {
+        test->id = NULL;
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for an id");
+    }
+    return GDN_OK;
+}
