@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* Private to devices/gpu: the device. */
+#ifndef GDN_GPU_H
+#define GDN_GPU_H
+
+#include "gdn/device.h"
+#include "gpu_driver.h"
+#include "gpu_options.h"
+#include "gpu_plan.h"
+
+/* Device memory that grows and is kept. */
+typedef struct gpu_buffer {
+    gpu_address address;
+    size_t bytes;
+} gpu_buffer;
+
+struct gdn_device {
+    gpu_driver driver;
+    gpu_options options;
+    int ordinal, warp;
+    void *context, *module, *stream;
+    void *started, *ended; /* events */
+    gpu_buffer arena, scratch;
+    gpu_plan plan;
+    /* graph=1: the last captured plan and its graph */
+    gpu_plan captured;
+    void *graph;
+    char hardware[256];
+    char driver_text[256];
+    char build[256];
+};
+
+/* Runs the plan in device->plan, eagerly or as a graph, and waits for its end. */
+gdn_status gpu_execute(gdn_device *device, double *seconds, gdn_error *err);
+
+/* At least `bytes` of device memory behind `buffer`. */
+gdn_status gpu_buffer_reserve(gdn_device *device, gpu_buffer *buffer, size_t bytes,
+                              gdn_error *err);
+
+#endif
