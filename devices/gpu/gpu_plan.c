@@ -8,7 +8,6 @@
 
 /* As in the kernels' sources. */
 #define MAX_TAPS    8
-#define DELTA_ROWS  32 /* value rows of a block: GK_WARPS * GK_ROWS */
 #define DELTA_WARPS 4
 
 #define BLOCK 256
@@ -160,7 +159,8 @@ gdn_status gpu_plan_delta(gpu_plan *plan, const gk_delta_args *args, gdn_error *
                              "head_k_dim: these kernels take at most %d but found %d",
                              plan->warp << largest, args->k_dim);
     }
+    const int64_t rows = parts == 3 ? 4 : 8; /* of a warp: GK_ROWS */
     return gpu_plan_add(plan, NAMES[type][parts], args->group.count, args->value_heads,
-                        ceil_div(args->v_dim, DELTA_ROWS),
+                        ceil_div(args->v_dim, DELTA_WARPS * rows),
                         (unsigned)(DELTA_WARPS * plan->warp), args, sizeof *args, err);
 }

@@ -30,39 +30,39 @@ static __device__ inline float gk_bf16_to_float(unsigned short bits) {
 
 static __device__ inline unsigned short gk_float_to_bf16(float value) {
     const unsigned bits = __float_as_uint(value);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) {
-        return (unsigned short)(bits >> 16 | 0x40u); /* rounding might make it infinite */
-    }
-    return (unsigned short)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+    const unsigned rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+    /* Rounding might carry a NaN's payload away into infinity. */
+    return (unsigned short)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u
+                                                               : rounded);
 }
 
+/* fp16 by the hardware's conversions, which round to nearest and keep subnormals. */
+#if defined(GDN_HIP)
 static __device__ inline float gk_fp16_to_float(unsigned short bits) {
-    const unsigned sign = (unsigned)(bits & 0x8000u) << 16;
-    const unsigned magnitude = bits & 0x7fffu;
-    if (magnitude >= 0x7c00u) {
-        return __uint_as_float(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
-    }
-    /* The exponent's bias by a product: exact, and right for subnormals too. */
-    const float value = __uint_as_float(magnitude << 13) * 0x1p+112f;
-    return __uint_as_float(sign | __float_as_uint(value));
+    _Float16 half;
+    __builtin_memcpy(&half, &bits, sizeof half);
+    return (float)half;
 }
 
 static __device__ inline unsigned short gk_float_to_fp16(float value) {
-    const unsigned sign = __float_as_uint(value) >> 16 & 0x8000u;
-    const unsigned bits = __float_as_uint(value) & 0x7fffffffu;
-    if (bits > 0x7f800000u) {
-        return (unsigned short)(sign | 0x7e00u | (bits >> 13 & 0x3ffu));
-    }
-    if (bits >= 0x477ff000u) { /* from 65520 on 2^16 is nearer than 65504 */
-        return (unsigned short)(sign | 0x7c00u);
-    }
-    if (bits < 0x38800000u) { /* below 2^-14: an ulp is 2^-24, that of 0.5 in fp32 */
-        const float shifted = __uint_as_float(bits) + 0.5f;
-        return (unsigned short)(sign | (__float_as_uint(shifted) - 0x3f000000u));
-    }
-    const unsigned rebiased = bits - (112u << 23);
-    return (unsigned short)(sign | (rebiased + 0xfffu + (rebiased >> 13 & 1u)) >> 13);
+    const _Float16 half = (_Float16)value;
+    unsigned short bits;
+    __builtin_memcpy(&bits, &half, sizeof bits);
+    return bits;
 }
+#else
+static __device__ inline float gk_fp16_to_float(unsigned short bits) {
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+}
+
+static __device__ inline unsigned short gk_float_to_fp16(float value) {
+    unsigned short bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+}
+#endif
 
 template <int DTYPE> static __device__ inline float gk_get(const char *data, long long at) {
     if (DTYPE == GK_BF16) {

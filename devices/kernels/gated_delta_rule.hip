@@ -7,18 +7,20 @@
  * waits for another. */
 #include "common.hip"
 
-#define GK_ROWS  8
 #define GK_WARPS 4
+
+/* ROWS by the lane loads that cover K: what a lane keeps must stay in registers. */
+#define GK_ROWS(parts) ((parts) > 4 ? 4 : 8)
 
 /* Tokens after which a state that is carried by chunks passes through storage. */
 #define GK_CHUNK 64
 
 template <int DTYPE, int PARTS>
 static __device__ inline void gk_load_rows(const gk_delta_args &args, long long at, int v0,
-                                           float state[GK_ROWS][PARTS]) {
+                                           float state[GK_ROWS(PARTS)][PARTS]) {
     const int lane = (int)threadIdx.x % GDN_WARP;
 #pragma unroll
-    for (int r = 0; r < GK_ROWS; r++) {
+    for (int r = 0; r < GK_ROWS(PARTS); r++) {
         const long long row = at + (v0 + r) * args.state.stride[2];
 #pragma unroll
         for (int p = 0; p < PARTS; p++) {
@@ -33,10 +35,10 @@ static __device__ inline void gk_load_rows(const gk_delta_args &args, long long 
 
 template <int DTYPE, int PARTS>
 static __device__ inline void gk_store_rows(const gk_delta_args &args, long long at, int v0,
-                                            const float state[GK_ROWS][PARTS]) {
+                                            const float state[GK_ROWS(PARTS)][PARTS]) {
     const int lane = (int)threadIdx.x % GDN_WARP;
 #pragma unroll
-    for (int r = 0; r < GK_ROWS; r++) {
+    for (int r = 0; r < GK_ROWS(PARTS); r++) {
         const long long row = at + (v0 + r) * args.state.stride[2];
 #pragma unroll
         for (int p = 0; p < PARTS; p++) {
@@ -48,13 +50,13 @@ static __device__ inline void gk_store_rows(const gk_delta_args &args, long long
     }
 }
 
-template <int PARTS>
-static __device__ inline void gk_round_rows(int dtype, float state[GK_ROWS][PARTS]) {
+template <int DTYPE, int PARTS>
+static __device__ inline void gk_round_rows(float state[GK_ROWS(PARTS)][PARTS]) {
 #pragma unroll
-    for (int r = 0; r < GK_ROWS; r++) {
+    for (int r = 0; r < GK_ROWS(PARTS); r++) {
 #pragma unroll
         for (int p = 0; p < PARTS; p++) {
-            state[r][p] = gk_round(state[r][p], dtype);
+            state[r][p] = gk_round(state[r][p], DTYPE);
         }
     }
 }
@@ -72,13 +74,13 @@ static __device__ inline void gk_load_keys(const float *x, long long at, int k_d
 
 /* One token: decay, read, delta, update, output. `v` is lane r's row r; so is the result. */
 template <int PARTS>
-static __device__ inline float gk_step(float state[GK_ROWS][PARTS], const float q[PARTS],
-                                       const float k[PARTS], float v, float decay,
-                                       float beta) {
+static __device__ inline float gk_step(float state[GK_ROWS(PARTS)][PARTS],
+                                       const float q[PARTS], const float k[PARTS], float v,
+                                       float decay, float beta) {
     const int lane = (int)threadIdx.x % GDN_WARP;
-    float read[GK_ROWS], result = 0.0f;
+    float read[GK_ROWS(PARTS)], result = 0.0f;
 #pragma unroll
-    for (int r = 0; r < GK_ROWS; r++) {
+    for (int r = 0; r < GK_ROWS(PARTS); r++) {
         float sum = 0.0f;
 #pragma unroll
         for (int p = 0; p < PARTS; p++) {
@@ -88,7 +90,7 @@ static __device__ inline float gk_step(float state[GK_ROWS][PARTS], const float 
         read[r] = sum;
     }
 #pragma unroll
-    for (int r = 0; r < GK_ROWS; r++) {
+    for (int r = 0; r < GK_ROWS(PARTS); r++) {
         const float delta = beta * (gk_shuffle(v, r) - gk_sum_lanes(read[r]));
         float sum = 0.0f;
 #pragma unroll
@@ -99,20 +101,20 @@ static __device__ inline float gk_step(float state[GK_ROWS][PARTS], const float 
         read[r] = sum;
     }
 #pragma unroll
-    for (int r = 0; r < GK_ROWS; r++) {
+    for (int r = 0; r < GK_ROWS(PARTS); r++) {
         const float out = gk_sum_lanes(read[r]);
         result = lane == r ? out : result;
     }
     return result;
 }
 
-/* Block x: sequence, block y: value head, block z: GK_WARPS GK_ROWS value rows. */
+/* Block x: sequence, block y: value head, block z: GK_WARPS * GK_ROWS value rows. */
 template <int DTYPE, int PARTS>
 static __device__ void gk_delta_of(const gk_delta_args &args) {
     const gk_sequence s = gk_sequence_at(args.group, (int)blockIdx.x);
     const int warp = (int)threadIdx.x / GDN_WARP, lane = (int)threadIdx.x % GDN_WARP;
     const int head = (int)blockIdx.y;
-    const int v0 = ((int)blockIdx.z * GK_WARPS + warp) * GK_ROWS;
+    const int v0 = ((int)blockIdx.z * GK_WARPS + warp) * GK_ROWS(PARTS);
     if (s.length <= 0 || v0 >= args.v_dim) {
         return; /* whole warps, so that no lane waits for one that left */
     }
@@ -120,9 +122,9 @@ static __device__ void gk_delta_of(const gk_delta_args &args) {
         args.tiled ? head % args.key_heads : head / (args.value_heads / args.key_heads);
     const long long head_at = head * args.state.stride[1];
     const bool spec = args.group.accepted.data != 0;
-    const bool has_row = lane < GK_ROWS && v0 + lane < args.v_dim;
+    const bool has_row = lane < GK_ROWS(PARTS) && v0 + lane < args.v_dim;
 
-    float state[GK_ROWS][PARTS] = {};
+    float state[GK_ROWS(PARTS)][PARTS] = {};
     if (s.load_slot >= 0) {
         gk_load_rows<DTYPE, PARTS>(args, s.load_slot * args.state.stride[0] + head_at, v0,
                                    state);
@@ -155,7 +157,7 @@ static __device__ void gk_delta_of(const gk_delta_args &args) {
         }
         if (args.carry == GK_CARRY_TOKEN ||
             (args.carry == GK_CARRY_CHUNK && t % GK_CHUNK == GK_CHUNK - 1)) {
-            gk_round_rows<PARTS>(DTYPE, state);
+            gk_round_rows<DTYPE, PARTS>(state);
         }
     }
     if (!spec) {
