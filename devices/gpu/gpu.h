@@ -32,7 +32,13 @@ struct gdn_device {
     char build[256];
 };
 
-/* Runs the plan in device->plan, eagerly or as a graph, and waits for its end. */
+/* Uploads the arena, runs the call on it, and downloads it. Index tensors are taken at their
+ * word: run() checks them before. */
+gdn_status gpu_run_planned(gdn_device *device, const gdn_call *call, double *seconds,
+                           gdn_error *err);
+
+/* Runs the plan in device->plan, eagerly or as a graph, and waits for its end. `seconds` may
+ * be NULL. */
 gdn_status gpu_execute(gdn_device *device, double *seconds, gdn_error *err);
 
 /* At least `bytes` of device memory behind `buffer`. */

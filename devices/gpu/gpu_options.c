@@ -13,20 +13,15 @@
 /* Sources larger than this are a mistake in the folder's name. */
 #define MAX_SOURCE_BYTES (1 << 20)
 
-static gdn_status read_ordinal(gpu_options *options, const char *text, gdn_error *err) {
+/* A number in [0, most]. */
+static bool read_number(int *number, const char *text, long most) {
     char *end = NULL;
     errno = 0;
-    const long ordinal = strtol(text, &end, 10);
-    if (end == text || *end != '\0' || errno == ERANGE || ordinal < 0 || ordinal > 1023) {
-        return gdn_error_set(err, GDN_ERR_ARG,
-                             GPU_DEVICE
-                             ": expected a device number in [0, 1023], graph=0|1, "
-                             "source=DIR, driver=PATH, rtc=PATH or target=NAME "
-                             "but found \"%s\"",
-                             text);
-    }
-    options->ordinal = (int)ordinal;
-    return GDN_OK;
+    const long value = strtol(text, &end, 10);
+    const bool good = end != text && *end == '\0' && errno == 0 && value >= 0 &&
+                      value <= most && text[0] >= '0' && text[0] <= '9';
+    *number = good ? (int)value : *number;
+    return good;
 }
 
 static gdn_status read_option(gpu_options *options, const char *text, gdn_error *err) {
@@ -53,7 +48,18 @@ static gdn_status read_option(gpu_options *options, const char *text, gdn_error 
                        : gdn_error_set(err, GDN_ERR_OOM, "no memory for options");
         }
     }
-    return read_ordinal(options, text, err);
+    if (strncmp(text, "repeat=", 7) == 0 &&
+        read_number(&options->repeat, text + 7, 10000)) {
+        return GDN_OK;
+    }
+    if (read_number(&options->ordinal, text, 1023)) {
+        return GDN_OK;
+    }
+    return gdn_error_set(err, GDN_ERR_ARG,
+                         GPU_DEVICE ": expected a device number in [0, 1023], graph=0|1, "
+                                    "repeat=0..10000, source=DIR, driver=PATH, rtc=PATH or "
+                                    "target=NAME but found \"%s\"",
+                         text);
 }
 
 gdn_status gpu_options_parse(gpu_options *options, const char *text, gdn_error *err) {

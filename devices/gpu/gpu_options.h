@@ -14,6 +14,7 @@
 typedef struct gpu_options {
     int ordinal;  ///< N: which device
     bool graph;   ///< graph=1: every call runs as a captured graph
+    int repeat;   ///< repeat=N: kernel time is the median of N executions
     char *source; ///< source=DIR: kernels from there instead of those built in
     char *driver; ///< driver=PATH: the driver library
     char *rtc;    ///< rtc=PATH: the run-time compiler
