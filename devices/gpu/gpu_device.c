@@ -5,8 +5,8 @@
  * runs on the same offsets, and the arena is downloaded whole.
  *
  * A fault of a kernel (an illegal address) stays with the process: every later call of the
- * driver fails too. run() answers GDN_ERR_DEVICE then, after which the worker ends and the
- * host starts a fresh one. */
+ * driver fails too. run() answers GDN_ERR_DEVICE then, after which the host ends the worker
+ * and starts a fresh one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,8 +104,11 @@ static gdn_status load_kernels(gdn_device *device, const char *target, gdn_error
 }
 
 static gdn_status open_device(gdn_device *device, gdn_error *err) {
-    int devices = 0;
-    GDN_TRY(gpu_driver_probe(device->options.driver, &devices, err));
+    /* Once a process: no driver survives the fork of a process that it serves. */
+    static int devices;
+    if (devices == 0) {
+        GDN_TRY(gpu_driver_probe(device->options.driver, &devices, err));
+    }
     if (device->options.ordinal >= devices) {
         return gdn_error_set(err, GDN_ERR_UNSUPPORTED,
                              "device %d: the driver has devices 0 to %d",

@@ -29,7 +29,6 @@ typedef struct worker {
     char *arena; /* of the current request; NULL if none */
     size_t arena_bytes;
     int arena_fd;  /* -1 if none */
-    bool spent;    /* the device failed in a way that stays with this process */
     json_int_t id; /* of the current request; 0 if it could not be read */
     char line[LINE_MAX_BYTES];
 } worker;
@@ -260,7 +259,6 @@ static gdn_status serve_run(worker *w, json_t *request, json_t **answer, gdn_err
     double seconds = -1;
     const gdn_status status = w->api->run(w->device, &storage.call, &seconds, err);
     gdn_call_storage_destroy(&storage);
-    w->spent = status == GDN_ERR_DEVICE;
     if (status == GDN_OK) {
         /* Also false for NaN. */
         const bool told = seconds >= 0 && seconds < 1e9;
@@ -457,7 +455,7 @@ static bool serve_one(worker *w, bool *orderly) {
     json_decref(request);
     const bool sent = send_answer(w, answer);
     release_arena(w);
-    return in_step && sent && !w->spent;
+    return in_step && sent;
 }
 
 int main(void) {
