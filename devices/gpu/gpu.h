@@ -8,6 +8,7 @@
 #include "gdn/device.h"
 #include "gpu_driver.h"
 #include "gpu_options.h"
+#include "gpu_package.h"
 #include "gpu_plan.h"
 
 /* Device memory that grows and is kept. */
@@ -20,7 +21,9 @@ struct gdn_device {
     gpu_driver driver;
     gpu_options options;
     int ordinal, warp;
-    void *context, *module, *stream;
+    void *context, *stream;
+    void *modules[8];      /* of the package, or the one built in */
+    gpu_package *package;  /* NULL: the kernels built in */
     void *started, *ended; /* events */
     gpu_buffer arena, scratch;
     gpu_plan plan;
@@ -31,6 +34,10 @@ struct gdn_device {
     char driver_text[256];
     char build[256];
 };
+
+/* Loads the kernels built in, those of source=DIR, or the modules of the package, and says so
+ * in device->build. `target`: what to compile for; NULL: the compiler's own choice. */
+gdn_status gpu_load_modules(gdn_device *device, const char *target, gdn_error *err);
 
 /* Uploads the arena, runs the call on it, and downloads it. Index tensors are taken at their
  * word: run() checks them before. */

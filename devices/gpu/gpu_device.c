@@ -14,10 +14,6 @@
 #include "gpu.h"
 #include "gpu_vendor.h"
 
-#ifndef GDN_GPU_VERSION
-#define GDN_GPU_VERSION "unversioned"
-#endif
-
 static gdn_status check(gdn_device *device, int code, const char *what, gdn_error *err) {
     return gpu_driver_check(&device->driver, code, what, err);
 }
@@ -76,33 +72,6 @@ static gdn_status name_hardware(gdn_device *device, char target[32], gdn_error *
     return GDN_OK;
 }
 
-static gdn_status load_kernels(gdn_device *device, const char *target, gdn_error *err) {
-    gpu_source *read = NULL;
-    if (device->options.source) {
-        GDN_TRY(gpu_sources_read(&read, device->options.source, err));
-    }
-    const gpu_compile_options options = {
-        .library = device->options.rtc,
-        .target = device->options.target ? device->options.target : target,
-        .warp = device->warp,
-    };
-    gpu_code code;
-    gdn_status status = gpu_compile(&code, read ? read : gpu_sources, &options, err);
-    gpu_sources_destroy(read);
-    if (status == GDN_OK) {
-        snprintf(device->build, sizeof device->build, "%s, %s, kernels by %s%s%s%s",
-                 GDN_GPU_VERSION, __VERSION__, code.compiler, options.target ? " for " : "",
-                 options.target ? options.target : "",
-                 device->options.source ? " from a folder" : "");
-        status = check(device, device->driver.module_load(&device->module, code.image),
-                       GPU_NAME_module_load, err);
-    } else if (code.log && code.log[0]) {
-        fprintf(stderr, "%s\n", code.log);
-    }
-    gpu_code_destroy(&code);
-    return status;
-}
-
 static gdn_status open_device(gdn_device *device, gdn_error *err) {
     /* Once a process: no driver survives the fork of a process that it serves. */
     static int devices;
@@ -129,7 +98,7 @@ static gdn_status open_device(gdn_device *device, gdn_error *err) {
         check(device, d->event_create(&device->started, 0), GPU_NAME_event_create, err));
     GDN_TRY(check(device, d->event_create(&device->ended, 0), GPU_NAME_event_create, err));
     device->plan.warp = device->warp;
-    return load_kernels(device, GPU_TARGET_BY_CAPABILITY ? target : NULL, err);
+    return gpu_load_modules(device, GPU_TARGET_BY_CAPABILITY ? target : NULL, err);
 }
 
 static gdn_status gpu_open(const char *options, gdn_device **device, gdn_error *err) {
@@ -138,10 +107,14 @@ static gdn_status gpu_open(const char *options, gdn_device **device, gdn_error *
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for the device");
     }
     gdn_status status = gpu_options_parse(&d->options, options, err);
+    if (status == GDN_OK && d->options.package) {
+        status = gpu_package_open(&d->package, d->options.package, err);
+    }
     if (status == GDN_OK) {
         status = open_device(d, err);
     }
     if (status != GDN_OK) {
+        gpu_package_destroy(d->package);
         gpu_options_destroy(&d->options);
         free(d);
         return status;
@@ -152,6 +125,7 @@ static gdn_status gpu_open(const char *options, gdn_device **device, gdn_error *
 
 /* What the driver holds ends with the process: after a fault nothing else would work. */
 static void gpu_close(gdn_device *device) {
+    gpu_package_destroy(device->package);
     gpu_options_destroy(&device->options);
     free(device);
 }
@@ -182,6 +156,9 @@ static gdn_status plan_call(gdn_device *device, const gdn_call *call, gdn_error 
                              sizeof *call, call->struct_size);
     }
     GDN_TRY(check_arguments(call, err));
+    if (device->package) {
+        return gpu_package_plan(device->package, &device->plan, call, err);
+    }
     GDN_TRY(gpu_check_conventions(call->conventions, err));
     return gpu_plan_build(&device->plan, call, err);
 }
@@ -241,7 +218,7 @@ gdn_status gpu_run_planned(gdn_device *device, const gdn_call *call, double *sec
     GDN_TRY(gpu_buffer_reserve(device, &device->arena, call->arena_bytes, err));
     device->plan.arena = device->arena.address;
     device->plan.scratch = device->scratch.address;
-    GDN_TRY(gpu_plan_build(&device->plan, call, err));
+    GDN_TRY(plan_call(device, call, err));
     GDN_TRY(gpu_measure(device, call, seconds, err));
     GDN_TRY(check(device, d->copy_in(device->arena.address, call->arena, call->arena_bytes),
                   GPU_NAME_copy_in, err));

@@ -10,15 +10,17 @@ function(gdn_gpu_device vendor)
         ${GDN_GPU_FOLDER}/gpu_attention.c ${GDN_GPU_FOLDER}/gpu_compile.c
         ${GDN_GPU_FOLDER}/gpu_conventions.c ${GDN_GPU_FOLDER}/gpu_device.c
         ${GDN_GPU_FOLDER}/gpu_driver.c ${GDN_GPU_FOLDER}/gpu_execute.c
+        ${GDN_GPU_FOLDER}/gpu_expression.c ${GDN_GPU_FOLDER}/gpu_modules.c
         ${GDN_GPU_FOLDER}/gpu_ops.c ${GDN_GPU_FOLDER}/gpu_options.c
-        ${GDN_GPU_FOLDER}/gpu_plan.c)
+        ${GDN_GPU_FOLDER}/gpu_package.c ${GDN_GPU_FOLDER}/gpu_plan.c)
     target_include_directories(gdn_gpu_${vendor}
         PUBLIC ${GDN_GPU_FOLDER} ${CMAKE_CURRENT_SOURCE_DIR}
                $<TARGET_PROPERTY:gdn_kernel_sources,INTERFACE_INCLUDE_DIRECTORIES>)
     target_compile_definitions(gdn_gpu_${vendor}
         PRIVATE "GDN_GPU_VERSION=\"${PROJECT_VERSION}\"")
     target_link_libraries(gdn_gpu_${vendor}
-        PUBLIC gdn::device_abi gdn::reference ${CMAKE_DL_LIBS} PRIVATE gdn::options)
+        PUBLIC gdn::device_abi gdn::reference PkgConfig::JANSSON ${CMAKE_DL_LIBS}
+        PRIVATE gdn::options)
     add_library(gdn_device_${vendor} MODULE $<TARGET_OBJECTS:gdn_kernel_sources>)
     target_link_libraries(gdn_device_${vendor} PRIVATE gdn_gpu_${vendor} gdn::options)
     # From gdn::reference comes gdn_call_check, which needs none of its libraries.

@@ -27,14 +27,19 @@ gdn_status gpu_buffer_reserve(gdn_device *device, gpu_buffer *buffer, size_t byt
 }
 
 static gdn_status launch(gdn_device *device, gpu_launch *l, gdn_error *err) {
+    const gpu_driver *d = &device->driver;
     void *function = NULL;
-    void *arguments[] = {l->arguments};
+    void *arguments[GPU_MAX_ARGUMENTS] = {l->arguments};
+    for (unsigned i = 0; i < l->arguments_count; i++) {
+        arguments[i] = l->arguments + 8 * i;
+    }
     GDN_TRY(check(device,
-                  device->driver.module_function(&function, device->module, l->kernel),
+                  d->module_function(&function, device->modules[l->module], l->kernel),
                   l->kernel, err));
     return check(device,
-                 device->driver.launch(function, l->grid[0], l->grid[1], l->grid[2],
-                                       l->block, 1, 1, 0, device->stream, arguments, NULL),
+                 d->launch(function, l->grid[0], l->grid[1], l->grid[2], l->block[0],
+                           l->block[1], l->block[2], l->shared, device->stream, arguments,
+                           NULL),
                  l->kernel, err);
 }
 

@@ -10,8 +10,8 @@
 
 #include "gpu_vendor.h"
 
-/* Sources larger than this are a mistake in the folder's name. */
-#define MAX_SOURCE_BYTES (1 << 20)
+/* Sources and modules larger than this are a mistake in a name. */
+#define MAX_FILE_BYTES (64 << 20)
 
 /* A number in [0, most]. */
 static bool read_number(int *number, const char *text, long most) {
@@ -29,9 +29,8 @@ static gdn_status read_option(gpu_options *options, const char *text, gdn_error 
         const char *name;
         char **value;
     } strings[] = {
-        {"source=", &options->source},
-        {"driver=", &options->driver},
-        {"rtc=", &options->rtc},
+        {"source=", &options->source}, {"package=", &options->package},
+        {"driver=", &options->driver}, {"rtc=", &options->rtc},
         {"target=", &options->target},
     };
     if (strcmp(text, "graph=0") == 0 || strcmp(text, "graph=1") == 0) {
@@ -56,9 +55,10 @@ static gdn_status read_option(gpu_options *options, const char *text, gdn_error 
         return GDN_OK;
     }
     return gdn_error_set(err, GDN_ERR_ARG,
-                         GPU_DEVICE ": expected a device number in [0, 1023], graph=0|1, "
-                                    "repeat=0..10000, source=DIR, driver=PATH, rtc=PATH or "
-                                    "target=NAME but found \"%s\"",
+                         GPU_DEVICE
+                         ": expected a device number in [0, 1023], graph=0|1, "
+                         "repeat=0..10000, source=DIR, package=DIR, driver=PATH, "
+                         "rtc=PATH or target=NAME but found \"%s\"",
                          text);
 }
 
@@ -83,28 +83,32 @@ gdn_status gpu_options_parse(gpu_options *options, const char *text, gdn_error *
 
 void gpu_options_destroy(gpu_options *options) {
     free(options->source);
+    free(options->package);
     free(options->driver);
     free(options->rtc);
     free(options->target);
     *options = (gpu_options){0};
 }
 
-static gdn_status read_text(char **text, const char *folder, const char *name,
-                            gdn_error *err) {
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+gdn_status gpu_file_read(char **bytes, size_t *size, const char *path, gdn_error *err) {
     FILE *file = fopen(path, "rb");
     if (!file) {
-        return gdn_error_set(err, GDN_ERR_ARG, "source: %.900s: %s", path, strerror(errno));
+        return gdn_error_set(err, GDN_ERR_ARG, "%.900s: %s", path, strerror(errno));
     }
-    *text = calloc(1, MAX_SOURCE_BYTES);
-    const size_t size = *text ? fread(*text, 1, MAX_SOURCE_BYTES, file) : 0;
-    const bool whole = *text && size < MAX_SOURCE_BYTES && !ferror(file);
+    *bytes = calloc(1, MAX_FILE_BYTES);
+    const size_t read = *bytes ? fread(*bytes, 1, MAX_FILE_BYTES, file) : 0;
+    const bool whole = *bytes && read < MAX_FILE_BYTES && !ferror(file);
     fclose(file);
     if (!whole) {
-        return gdn_error_set(err, GDN_ERR_ARG,
-                             "source: %.900s: expected a file below %d bytes", path,
-                             MAX_SOURCE_BYTES);
+        free(*bytes);
+        *bytes = NULL;
+        return gdn_error_set(err, GDN_ERR_ARG, "%.900s: expected a file below %d bytes",
+                             path, MAX_FILE_BYTES);
+    }
+    char *exact = realloc(*bytes, read + 1);
+    *bytes = exact ? exact : *bytes;
+    if (size) {
+        *size = read;
     }
     return GDN_OK;
 }
@@ -120,8 +124,10 @@ gdn_status gpu_sources_read(gpu_source **sources, const char *folder, gdn_error 
     }
     gdn_status status = GDN_OK;
     for (size_t i = 0; status == GDN_OK && i < count; i++) {
+        char path[4096];
         char *text = NULL;
-        status = read_text(&text, folder, gpu_sources[i].name, err);
+        snprintf(path, sizeof path, "%s/%s", folder, gpu_sources[i].name);
+        status = gpu_file_read(&text, NULL, path, err);
         (*sources)[i] = (gpu_source){.name = gpu_sources[i].name, .text = text};
     }
     if (status != GDN_OK) {

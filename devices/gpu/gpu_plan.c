@@ -72,7 +72,8 @@ gdn_status gpu_plan_add(gpu_plan *plan, const char *kernel, int64_t grid_x, int6
     launch->grid[0] = (unsigned)grid_x;
     launch->grid[1] = (unsigned)grid_y;
     launch->grid[2] = (unsigned)grid_z;
-    launch->block = block;
+    launch->block[0] = block;
+    launch->block[1] = launch->block[2] = 1;
     launch->bytes = bytes;
     memcpy(launch->arguments, arguments, bytes);
     return GDN_OK;

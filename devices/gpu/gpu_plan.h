@@ -10,8 +10,9 @@
 #include "gdn/call.h"
 #include "kernel_args.h"
 
-#define GPU_MAX_LAUNCHES 16
-#define GPU_ARGS_BYTES   2048
+#define GPU_MAX_LAUNCHES  16
+#define GPU_ARGS_BYTES    2048
+#define GPU_MAX_ARGUMENTS 64
 
 /// GDN_OK, or GDN_ERR_UNSUPPORTED with field and value of the first convention that the
 /// kernels do not implement. A field that this build has never heard of must have its
@@ -21,7 +22,9 @@ GDN_NODISCARD gdn_status gpu_check_conventions(const gdn_conventions *convention
 
 typedef struct gpu_launch {
     const char *kernel;
-    unsigned grid[3], block;
+    int module; ///< of a package; the kernels built in are one module
+    unsigned grid[3], block[3], shared;
+    unsigned arguments_count; ///< eight bytes each; 0: one struct of `bytes`
     _Alignas(16) unsigned char arguments[GPU_ARGS_BYTES];
     size_t bytes;
 } gpu_launch;
