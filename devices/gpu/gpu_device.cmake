@@ -42,7 +42,13 @@ set_target_properties(gdn_fake_driver PROPERTIES
     PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
 add_test(NAME test_gpu_host COMMAND ${GDN_PYTHON}
          ${GDN_GPU_FOLDER}/tests/test_gpu_host.py ${CMAKE_BINARY_DIR}/bin
-         $<TARGET_FILE:gdn_fake_driver>)
+         $<TARGET_FILE:gdn_fake_driver>
+         ${GDN_GPU_FOLDER}/../kernels/packages/gating-source)
+
+gdn_test(test_gpu_expression
+    SOURCES ${GDN_GPU_FOLDER}/tests/test_gpu_expression.c ${GDN_GPU_FOLDER}/gpu_expression.c
+    LIBS gdn::base)
+target_include_directories(test_gpu_expression PRIVATE ${GDN_GPU_FOLDER})
 
 # Compile conformance: where the vendor's run-time compiler is not installed, exit 77.
 # GDN_NVRTC: path of libnvrtc.so.NN, for example from the PyPI wheel nvidia-cuda-nvrtc.

@@ -75,7 +75,7 @@ static gdn_status read_number(parser *p, int64_t *value) {
     return GDN_OK;
 }
 
-static gdn_status look_up(parser *p, const char *name, int64_t *value) {
+static gdn_status look_up(parser *p, const char *start, const char *name, int64_t *value) {
     const gpu_scope *s = p->scope;
     for (size_t i = s->n_definitions; i > 0; i--) {
         if (strcmp(s->definitions[i - 1].name, name) == 0) {
@@ -89,7 +89,7 @@ static gdn_status look_up(parser *p, const char *name, int64_t *value) {
             return GDN_OK;
         }
     }
-    p->at -= strlen(name);
+    p->at = start;
     return refuse(p, "a defined name or a scalar of the call");
 }
 
@@ -142,11 +142,13 @@ static gdn_status call_function(parser *p, const char *name, int64_t *value) {
 static gdn_status primary(parser *p, int64_t *value) {
     char name[MAX_NAME];
     skip(p);
+    const char *start = p->at;
     if (isdigit((unsigned char)*p->at)) {
         return read_number(p, value);
     }
     if (take_name(p, name)) {
-        return take(p, "(") ? call_function(p, name, value) : look_up(p, name, value);
+        return take(p, "(") ? call_function(p, name, value)
+                            : look_up(p, start, name, value);
     }
     if (!take(p, "(")) {
         return refuse(p, "a number, a name or \"(\"");

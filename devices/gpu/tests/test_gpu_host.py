@@ -2,17 +2,25 @@
 # SPDX-FileCopyrightText: the gdn-conform authors
 """The host's side of the GPU adapters with a fake driver: no GPU is needed.
 
-    test_gpu_host.py BIN FAKE_DRIVER
+    test_gpu_host.py BIN FAKE_DRIVER EXAMPLE_PACKAGE
 """
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
 
-BIN, FAKE = sys.argv[1], sys.argv[2]
+import jsonschema
+
+BIN, FAKE, PACKAGE = sys.argv[1:4]
 DEVICE = f"cuda:driver={FAKE},rtc={FAKE}"
+
+
+def read(path):
+    with open(path) as file:
+        return json.load(file)
 
 
 class GpuHost(unittest.TestCase):
@@ -23,7 +31,7 @@ class GpuHost(unittest.TestCase):
                 [f"{BIN}/gdn-conform", "run", "--device", device, "--suite", "smoke",
                  "--report", path, *arguments], capture_output=True, text=True,
                 env={**os.environ, "FAKE_DRIVER": mode, **environment})
-            self.report = json.load(open(path)) if os.path.exists(path) else None
+            self.report = read(path) if os.path.exists(path) else None
         self.said = done.stderr
         return done.returncode
 
@@ -81,6 +89,57 @@ class GpuHost(unittest.TestCase):
         self.assertIn("cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS (700)",
                       hit[0]["message"])
         self.assertNotIn("crash", {c["verdict"] for c in self.report["cases"]})
+
+    def package(self, change=None, mode="idle"):
+        """Runs the example package with members of kernel.json changed."""
+        with tempfile.TemporaryDirectory() as folder:
+            copy = os.path.join(folder, "package")
+            shutil.copytree(PACKAGE, copy)
+            path = os.path.join(copy, "kernel.json")
+            document = read(path)
+            for key, value in (change or {}).items():
+                if value is None:
+                    del document[key]
+                else:
+                    document[key] = value
+            with open(path, "w") as file:
+                json.dump(document, file)
+            return self.run_on(mode, device=f"{DEVICE},package={copy}")
+
+    def test_package_declines_what_it_does_not_claim(self):
+        self.assertEqual(self.package(), 1)
+        reasons = {c["id"].split("/")[0]: c["message"] for c in self.report["cases"]
+                   if c["verdict"] == "unsupported"}
+        self.assertIn("gdn_gating only", reasons["gdn_attention"])
+        self.assertIn("none of type fp16", reasons["gdn_gating"])
+        self.package({"when": ["HV == 5"]})
+        self.assertIn("the package asks for HV == 5", {c["message"] for c in self.report["cases"]})
+        self.package({"conventions": {"qkvz_layout": ["*"], "conv_window": ["snapshot"]}})
+        self.assertIn("conv_window: the package does not claim \"sliding\"",
+                      {c["message"] for c in self.report["cases"]})
+
+    def test_bad_packages_are_bad_input(self):
+        launch = read(os.path.join(PACKAGE, "kernel.json"))["launches"][0]
+        for change, reason in (
+                ({"schema": 2}, "schema: expected 1"),
+                ({"op": "nothing"}, "op: expected the name of an op"),
+                ({"types": None}, "types: expected"),
+                ({"extra": 1}, "$.extra: there is no such member"),
+                ({"modules": {"gating": {"source": "../x"}}}, "modules.*: expected"),
+                ({"modules": {"gating": {"source": "absent.cu"}}}, "absent.cu: No such file"),
+                ({"launches": []}, "launches: expected"),
+                ({"launches": [{**launch, "grid": [1, 1]}]}, "launches[].grid: expected"),
+                ({"launches": [{**launch, "module": "x"}]}, "launches[].module: expected"),
+                ({"launches": [{**launch, "arguments": [{"i8": 1}]}]},
+                 "launches[].arguments: expected")):
+            self.assertEqual(self.package(change), 2, change)
+            self.assertIn(reason, self.said)
+
+    def test_examples_obey_the_schema(self):
+        schema = read(os.path.join(PACKAGE, "../../kernel.schema.json"))
+        for name in ("gating-source", "gating-triton"):
+            path = os.path.join(os.path.dirname(PACKAGE), name, "kernel.json")
+            jsonschema.validate(read(path), schema)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ Needs Triton; running the package needs neither Triton nor Python.
 """
 import os
 
+os.environ["TRITON_DISABLE_LINE_INFO"] = "1"  # it would hold this file's path
+
 import triton
 import triton.language as tl
 from triton.backends.compiler import GPUTarget
