@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* CUDA's names: the driver API by its exported symbols (CUDA 12 and 13; a symbol with _v2 is
- * what the header's plain name means there), and NVRTC. Numbers are those of cuda.h. */
+/* CUDA's names: the driver API by its exported symbols (CUDA 12 and 13; a symbol with _v2
+ * is what the header's plain name means there), and NVRTC. Numbers are those of cuda.h. */
 #ifndef GDN_GPU_VENDOR_H
 #define GDN_GPU_VENDOR_H
 

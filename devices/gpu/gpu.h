@@ -35,17 +35,17 @@ struct gdn_device {
     char build[256];
 };
 
-/* Loads the kernels built in, those of source=DIR, or the modules of the package, and says so
- * in device->build. `target`: what to compile for; NULL: the compiler's own choice. */
+/* Loads the kernels built in, those of source=DIR, or the modules of the package, and says
+ * so in device->build. `target`: what to compile for; NULL: the compiler's own choice. */
 gdn_status gpu_load_modules(gdn_device *device, const char *target, gdn_error *err);
 
-/* Uploads the arena, runs the call on it, and downloads it. Index tensors are taken at their
- * word: run() checks them before. */
+/* Uploads the arena, runs the call on it, and downloads it. Index tensors are taken at
+ * their word: run() checks them before. */
 gdn_status gpu_run_planned(gdn_device *device, const gdn_call *call, double *seconds,
                            gdn_error *err);
 
-/* Runs the plan in device->plan, eagerly or as a graph, and waits for its end. `seconds` may
- * be NULL. */
+/* Runs the plan in device->plan, eagerly or as a graph, and waits for its end. `seconds`
+ * may be NULL. */
 gdn_status gpu_execute(gdn_device *device, double *seconds, gdn_error *err);
 
 /* At least `bytes` of device memory behind `buffer`. */

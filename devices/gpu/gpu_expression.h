@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* Small integer expressions of kernel packages: numbers, names, + - * / %, comparisons (1 or
- * 0), parentheses, and the functions cdiv(a,b), min(a,b), max(a,b), size(tensor,axis),
+/* Small integer expressions of kernel packages: numbers, names, + - * / %, comparisons (1
+ * or 0), parentheses, and the functions cdiv(a,b), min(a,b), max(a,b), size(tensor,axis),
  * stride(tensor,axis), has(tensor). */
 #ifndef GDN_GPU_EXPRESSION_H
 #define GDN_GPU_EXPRESSION_H

@@ -22,7 +22,7 @@
 /* Numbers of gdn/dtype.h. */
 enum { GK_FP32 = 1, GK_FP16 = 2, GK_BF16 = 3, GK_I64 = 4, GK_I32 = 5, GK_BOOL = 6 };
 
-/* ---- Storage. Rounding is to nearest, ties to even; subnormals are kept; NaN stays. ---- */
+/* ---- Storage. To nearest, ties to even; subnormals are kept; NaN stays NaN ---- */
 
 static __device__ inline float gk_bf16_to_float(unsigned short bits) {
     return __uint_as_float((unsigned)bits << 16);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* The recurrence, token by token. A warp (or wavefront) owns ROWS adjacent value rows of one
- * head of one sequence from the first token to the last: lane l keeps the elements l,
- * l + GDN_WARP.. of each row in registers, reads and output are sums over lanes, and no warp
- * waits for another. */
+/* The recurrence, token by token. A warp (or wavefront) owns ROWS adjacent value rows of
+ * one head of one sequence from the first token to the last: lane l keeps the elements l,
+ * l + GDN_WARP.. of each row in registers, reads and output are sums over lanes, and no
+ * warp waits for another. */
 #include "common.hip"
 
 #define GK_WARPS 4
@@ -12,9 +12,9 @@
 /* ROWS by the lane loads that cover K: what a lane keeps must stay in registers. */
 #define GK_ROWS(parts) ((parts) > 4 ? 4 : 8)
 
-/* Decode waits for memory: many blocks at once on a multiprocessor hide that better than the
- * registers they give up (H200, 256 sequences: 59 % of copy bandwidth against 44 %). HIP's
- * number counts wavefronts of a SIMD, and its compilers need no telling. */
+/* Decode waits for memory: many blocks at once on a multiprocessor hide that better than
+ * the registers they give up (H200, 256 sequences: 58 % of copy bandwidth against 44 %).
+ * HIP's number counts wavefronts of a SIMD, and its compilers need no telling. */
 #if defined(GDN_HIP)
 #define GK_RESIDENT 1
 #else
@@ -81,7 +81,7 @@ static __device__ inline void gk_load_keys(const float *x, long long at, int k_d
     }
 }
 
-/* One token: decay, read, delta, update, output. `v` is lane r's row r; so is the result. */
+/* One token: decay, read, delta, update, output. Lane r has row r of `v` and result. */
 template <int PARTS>
 static __device__ inline float gk_step(float state[GK_ROWS(PARTS)][PARTS],
                                        const float q[PARTS], const float k[PARTS], float v,

@@ -71,8 +71,8 @@ static __device__ inline double gk_inverse_norm(const gk_normalise_args &args,
     }
 }
 
-/* q and k as the recurrence takes them: divided by their norms, q scaled by K^-1/2. Block x:
- * a local token; its warps share the key heads. */
+/* q and k as the recurrence takes them: divided by their norms, q scaled by K^-1/2. Block
+ * x: a local token; its warps share the key heads. */
 extern "C" __global__ void __launch_bounds__(256)
     gk_normalise(const gk_normalise_args args) {
     if (gk_find_sequence(args.group, blockIdx.x) < 0) {

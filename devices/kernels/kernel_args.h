@@ -2,9 +2,10 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* Arguments of the kernels, one struct a kernel, passed by value. Read by the host's C
- * compiler and by both run-time compilers, so plain types and no #include: int has 32 bits,
- * long long and pointers 64 on all of them, and members stand in an order that leaves no gap
- * for them to fill differently. Pointers are the device's; the host never follows them.
+ * compiler and by both run-time compilers, so plain types and no #include: int has 32
+ * bits, long long and pointers 64 on all of them, and members stand in an order that
+ * leaves no gap for them to fill differently. Pointers are the device's; the host never
+ * follows them.
  *
  * Everything that changes from call to call of one shape (lengths, slots, tokens, accepted
  * counts) is read from index tensors in device memory, never from these structs: a graph
@@ -97,7 +98,8 @@ typedef struct gk_delta_args {
     int unused;
 } gk_delta_args;
 
-/* Outputs of gdn_metadata behind `counts`, in the order in which counts tells their rows. */
+/* Outputs of gdn_metadata behind `counts`, in the order in which counts tells their rows.
+ * */
 enum {
     GK_HAS_INITIAL,
     GK_SPEC_STARTS,

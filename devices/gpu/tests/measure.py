@@ -24,7 +24,8 @@ def suite(batches):
     return {"schema": 1, "suite": "speed", "summary": "timed", "groups": [{
         "summary": "timed",
         "base": {"op": "gdn_attention", "profile": "vllm-xpu@b", "model": "qwen3-next",
-                 "num_k_heads": HK, "num_v_heads": HV, "head_k_dim": DIM, "head_v_dim": DIM, "fill": "model"},
+                 "num_k_heads": HK, "num_v_heads": HV, "head_k_dim": DIM, "head_v_dim": DIM,
+                 "fill": "model"},
         "cases": [{"batch": b} for b in batches]}]}
 
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* Expressions of kernel packages: C's precedence, names, tensors, and refusals that name the
- * place. */
+/* Expressions of kernel packages: C's precedence, names, tensors, and refusals that name
+ * the place. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
