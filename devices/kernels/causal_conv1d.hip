@@ -2,8 +2,7 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* The depthwise causal convolution, and what conv_state keeps of its inputs: two kernels,
- * because the second overwrites histories that every token's thread of the first may read.
- * */
+ * because the second overwrites histories that all threads of the first may read. */
 #include "common.hip"
 
 #define GK_MAX_TAPS 8

@@ -98,8 +98,7 @@ typedef struct gk_delta_args {
     int unused;
 } gk_delta_args;
 
-/* Outputs of gdn_metadata behind `counts`, in the order in which counts tells their rows.
- * */
+/* Outputs of gdn_metadata behind `counts`, in the order in which it tells their rows. */
 enum {
     GK_HAS_INITIAL,
     GK_SPEC_STARTS,
