@@ -77,7 +77,9 @@ class GpuHost(unittest.TestCase):
         self.assertEqual(self.run_on("idle"), 1)
         cases = self.report["cases"]
         self.assertTrue(cases)
-        self.assertEqual({c["verdict"] for c in cases}, {"fail"})
+        verdicts = {c["verdict"] for c in cases}
+        self.assertIn("fail", verdicts)
+        self.assertLessEqual(verdicts, {"fail", "unsupported"})
 
     def test_fault_costs_one_case(self):
         with tempfile.NamedTemporaryFile(delete=False) as mark:
@@ -108,10 +110,10 @@ class GpuHost(unittest.TestCase):
 
     def test_package_declines_what_it_does_not_claim(self):
         self.assertEqual(self.package(), 1)
-        reasons = {c["id"].split("/")[0]: c["message"] for c in self.report["cases"]
+        reasons = {c["message"] for c in self.report["cases"]
                    if c["verdict"] == "unsupported"}
-        self.assertIn("gdn_gating only", reasons["gdn_attention"])
-        self.assertIn("none of type fp16", reasons["gdn_gating"])
+        self.assertIn("the package has gdn_gating only", reasons)
+        self.assertIn("dt_bias: the package takes none of type fp16", reasons)
         self.package({"when": ["HV == 5"]})
         self.assertIn("the package asks for HV == 5", {c["message"] for c in self.report["cases"]})
         self.package({"conventions": {"qkvz_layout": ["*"], "conv_window": ["snapshot"]}})
