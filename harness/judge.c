@@ -110,7 +110,7 @@ static void add_numbers(partial *p, double golden, double found, gdn_dtype stora
         return;
     }
     p->max_error = fmax(p->max_error, error);
-    if (error > 0.0) {
+    if (error > 0.0 && gdn_dtype_is_float(storage)) { /* integers have no ulp */
         p->max_ulps = fmax(p->max_ulps, error / gdn_dtype_ulp(golden, storage));
     }
     p->error_square += error * error;

@@ -49,6 +49,8 @@ typedef struct gdn_device_api {
 
     /// Runs the call to completion; results are in the arena on return. `*seconds` receives
     /// the kernel time where the adapter can tell it, else stays as it is (negative).
+    /// GDN_ERR_DEVICE: the device may not work in this process any more; the host ends the
+    /// worker, and the next case gets a fresh one.
     gdn_status (*run)(gdn_device *device, const gdn_call *call, double *seconds,
                       gdn_error *err);
 } gdn_device_api;

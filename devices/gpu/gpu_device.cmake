@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: the gdn-conform authors
+
+# gdn_gpu_device(VENDOR): the adapter with that folder's gpu_vendor.h. Needs no package of the
+# vendor's: driver and compiler are loaded when the device is opened.
+set(GDN_GPU_FOLDER ${CMAKE_CURRENT_LIST_DIR})
+function(gdn_gpu_device vendor)
+    # Apart from the library, so that test_gpu_graph reaches what it does not export.
+    add_library(gdn_gpu_${vendor} OBJECT
+        ${GDN_GPU_FOLDER}/gpu_attention.c ${GDN_GPU_FOLDER}/gpu_compile.c
+        ${GDN_GPU_FOLDER}/gpu_conventions.c ${GDN_GPU_FOLDER}/gpu_device.c
+        ${GDN_GPU_FOLDER}/gpu_driver.c ${GDN_GPU_FOLDER}/gpu_execute.c
+        ${GDN_GPU_FOLDER}/gpu_expression.c ${GDN_GPU_FOLDER}/gpu_modules.c
+        ${GDN_GPU_FOLDER}/gpu_ops.c ${GDN_GPU_FOLDER}/gpu_options.c
+        ${GDN_GPU_FOLDER}/gpu_package.c ${GDN_GPU_FOLDER}/gpu_plan.c)
+    target_include_directories(gdn_gpu_${vendor}
+        PUBLIC ${GDN_GPU_FOLDER} ${CMAKE_CURRENT_SOURCE_DIR}
+               $<TARGET_PROPERTY:gdn_kernel_sources,INTERFACE_INCLUDE_DIRECTORIES>)
+    target_compile_definitions(gdn_gpu_${vendor}
+        PRIVATE "GDN_GPU_VERSION=\"${PROJECT_VERSION}\"")
+    target_link_libraries(gdn_gpu_${vendor}
+        PUBLIC gdn::device_abi gdn::reference PkgConfig::JANSSON ${CMAKE_DL_LIBS}
+        PRIVATE gdn::options)
+    add_library(gdn_device_${vendor} MODULE $<TARGET_OBJECTS:gdn_kernel_sources>)
+    target_link_libraries(gdn_device_${vendor} PRIVATE gdn_gpu_${vendor} gdn::options)
+    # From gdn::reference comes gdn_call_check, which needs none of its libraries.
+    target_link_options(gdn_device_${vendor}
+        PRIVATE LINKER:--exclude-libs,ALL LINKER:--as-needed)
+    set_target_properties(gdn_device_${vendor} PROPERTIES
+        PREFIX "" OUTPUT_NAME gdn-device-${vendor} C_VISIBILITY_PRESET hidden)
+endfunction()
+
+if(NOT BUILD_TESTING)
+    return()
+endif()
+
+find_program(GDN_PYTHON python3 HINTS /usr/bin REQUIRED)
+
+add_library(gdn_fake_driver MODULE ${GDN_GPU_FOLDER}/tests/fake_driver.c)
+target_link_libraries(gdn_fake_driver PRIVATE gdn::options)
+set_target_properties(gdn_fake_driver PROPERTIES
+    PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+add_test(NAME test_gpu_host COMMAND ${GDN_PYTHON}
+         ${GDN_GPU_FOLDER}/tests/test_gpu_host.py ${CMAKE_BINARY_DIR}/bin
+         $<TARGET_FILE:gdn_fake_driver>
+         ${GDN_GPU_FOLDER}/../kernels/packages/gating-source)
+
+gdn_test(test_gpu_expression
+    SOURCES ${GDN_GPU_FOLDER}/tests/test_gpu_expression.c ${GDN_GPU_FOLDER}/gpu_expression.c
+    LIBS gdn::base)
+target_include_directories(test_gpu_expression PRIVATE ${GDN_GPU_FOLDER})
+
+# Compile conformance: where the vendor's run-time compiler is not installed, exit 77.
+# GDN_NVRTC: path of libnvrtc.so.NN, for example from the PyPI wheel nvidia-cuda-nvrtc.
+set(GDN_NVRTC "" CACHE FILEPATH "NVRTC for the compile tests, if not in the loader's path")
+function(gdn_gpu_compile_test vendor target warp rtc)
+    if(NOT TARGET compile_kernels_${vendor})
+        add_executable(compile_kernels_${vendor}
+            ${GDN_GPU_FOLDER}/../kernels/tests/compile_kernels.c
+            ${GDN_GPU_FOLDER}/gpu_compile.c ${GDN_GPU_FOLDER}/gpu_driver.c
+            $<TARGET_OBJECTS:gdn_kernel_sources>)
+        target_include_directories(compile_kernels_${vendor}
+            PRIVATE ${GDN_GPU_FOLDER} ${GDN_GPU_FOLDER}/../${vendor})
+        target_link_libraries(compile_kernels_${vendor}
+            PRIVATE gdn::base gdn::options ${CMAKE_DL_LIBS})
+        set_target_properties(compile_kernels_${vendor} PROPERTIES
+            RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+    endif()
+    add_test(NAME kernels_compile_${target} COMMAND ${GDN_PYTHON}
+             ${GDN_GPU_FOLDER}/../kernels/tests/test_compile.py
+             $<TARGET_FILE:compile_kernels_${vendor}> ${GDN_GPU_FOLDER}/../kernels
+             ${vendor} ${target} ${warp} ${rtc})
+    set_tests_properties(kernels_compile_${target} PROPERTIES
+                         SKIP_RETURN_CODE 77 TIMEOUT 600)
+endfunction()
+
+gdn_gpu_compile_test(cuda sm_80 32 "${GDN_NVRTC}")
+gdn_gpu_compile_test(cuda sm_90 32 "${GDN_NVRTC}")
+gdn_gpu_compile_test(hip gfx90a 64 "")
+gdn_gpu_compile_test(hip gfx1030 32 "")

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* A call as launches: which kernels, over which grids, with which arguments. A plan depends
+ * on shapes, types, scalars and addresses alone, never on what index tensors hold: equal
+ * plans may share a captured graph. */
+#ifndef GDN_GPU_PLAN_H
+#define GDN_GPU_PLAN_H
+
+#include "gdn/call.h"
+#include "kernel_args.h"
+
+#define GPU_MAX_LAUNCHES  16
+#define GPU_ARGS_BYTES    2048
+#define GPU_MAX_ARGUMENTS 64
+
+/// GDN_OK, or GDN_ERR_UNSUPPORTED with field and value of the first convention that the
+/// kernels do not implement. A field that this build has never heard of must have its
+/// default: a profile that differs there means something that the kernels do not do.
+GDN_NODISCARD gdn_status gpu_check_conventions(const gdn_conventions *conventions,
+                                               gdn_error *why);
+
+typedef struct gpu_launch {
+    const char *kernel;
+    int module; ///< of a package; the kernels built in are one module
+    unsigned grid[3], block[3], shared;
+    unsigned arguments_count; ///< eight bytes each; 0: one struct of `bytes`
+    _Alignas(16) unsigned char arguments[GPU_ARGS_BYTES];
+    size_t bytes;
+} gpu_launch;
+
+typedef struct gpu_plan {
+    int warp;
+    uint64_t arena;   ///< device address of the arena; 0 where only sizes matter
+    uint64_t scratch; ///< that of the scratch memory
+    const char *host_arena;
+    size_t scratch_bytes; ///< needed
+    gpu_launch launches[GPU_MAX_LAUNCHES];
+    int count;
+} gpu_plan;
+
+/// Plans `call`, whose conventions have been checked. `plan` comes with warp, arena and
+/// scratch set. GDN_ERR_UNSUPPORTED: a size or type that the kernels do not take.
+GDN_NODISCARD gdn_status gpu_plan_build(gpu_plan *plan, const gdn_call *call,
+                                        gdn_error *err);
+
+/* What the ops' planners share. */
+
+/// The tensor on the device; no data if the call lacks it.
+gk_view gpu_view(const gpu_plan *plan, const gdn_call *call, const char *name);
+
+/// Reserves `elements` floats of scratch memory, 256-byte aligned, as a dense view of two
+/// dimensions.
+gk_view gpu_scratch(gpu_plan *plan, int64_t rows, int64_t columns);
+
+/// Appends a launch; one with an empty grid is left out.
+GDN_NODISCARD gdn_status gpu_plan_add(gpu_plan *plan, const char *kernel, int64_t grid_x,
+                                      int64_t grid_y, int64_t grid_z, unsigned block,
+                                      const void *arguments, size_t bytes, gdn_error *err);
+
+/// Both kernels of a convolution.
+GDN_NODISCARD gdn_status gpu_plan_conv(gpu_plan *plan, const gk_conv_args *args,
+                                       gdn_error *err);
+
+GDN_NODISCARD gdn_status gpu_plan_gating(gpu_plan *plan, const gk_gating_args *args,
+                                         gdn_error *err);
+
+GDN_NODISCARD gdn_status gpu_plan_normalise(gpu_plan *plan, const gk_normalise_args *args,
+                                            gdn_error *err);
+
+GDN_NODISCARD gdn_status gpu_plan_delta(gpu_plan *plan, const gk_delta_args *args,
+                                        gdn_error *err);
+
+/// Puts strides into the order of the kernels and takes over what the conventions say.
+/// `weight`: the conv's, whose axes say how many taps there are.
+void gpu_conv_conventions(gk_conv_args *args, const gdn_conventions *conventions,
+                          const gdn_tensor *weight);
+void gpu_delta_conventions(gk_delta_args *args, const gdn_conventions *conventions);
+int gpu_norm_of(const gdn_conventions *conventions, bool wanted);
+
+GDN_NODISCARD gdn_status gpu_plan_attention(gpu_plan *plan, const gdn_call *call,
+                                            gdn_error *err);
+
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: the gdn-conform authors */
+
+/* Arguments of the kernels, one struct a kernel, passed by value. Read by the host's C
+ * compiler and by both run-time compilers, so plain types and no #include: int has 32
+ * bits, long long and pointers 64 on all of them, and members stand in an order that
+ * leaves no gap for them to fill differently. Pointers are the device's; the host never
+ * follows them.
+ *
+ * Everything that changes from call to call of one shape (lengths, slots, tokens, accepted
+ * counts) is read from index tensors in device memory, never from these structs: a graph
+ * that was captured once can be replayed with other metadata. */
+#ifndef GDN_KERNEL_ARGS_H
+#define GDN_KERNEL_ARGS_H
+
+/* A strided view; strides in elements, `dtype` as in gdn/dtype.h. No data: not passed. */
+typedef struct gk_view {
+    char *data;
+    long long stride[4];
+    long long dtype;
+} gk_view;
+
+/* Index tensors of sequences that are all speculative (`accepted` is there) or all not. */
+typedef struct gk_group {
+    gk_view starts;   /* [count+1] first local token */
+    gk_view tokens;   /* row of each local token; not there: the same number */
+    gk_view slots;    /* [count], or [count, columns] */
+    gk_view initial;  /* not there: all start from their state */
+    gk_view accepted; /* not there: not speculative */
+    int count;
+    int capacity; /* local tokens that there may be */
+    int sliding;  /* conv history: a line in column 0's slot, or one in each column's */
+    int unused;
+} gk_group;
+
+/* Columns of the fused projections; contract vllm_xpu 2.1. */
+typedef struct gk_layout {
+    int key_heads, value_heads, k_dim, v_dim;
+    int separate; /* else interleaved, a group a key head */
+    int plain;    /* channels and heads are columns as they are */
+} gk_layout;
+
+typedef struct gk_conv_args {
+    gk_view x;      /* [rows, columns] */
+    gk_view weight; /* [channels, taps] */
+    gk_view bias;   /* [channels], or not there */
+    gk_view state;  /* [slots, rows, channels] */
+    gk_view out;    /* [rows, channels] */
+    gk_group group;
+    gk_layout layout;
+    int channels, taps;
+    int silu;
+    int round; /* dtype that y passes through before it is stored; 0: none */
+} gk_conv_args;
+
+typedef struct gk_gating_args {
+    gk_view a, b; /* [rows, columns] */
+    gk_view A_log, dt_bias;
+    gk_view g, beta; /* [rows, heads] fp32 */
+    gk_layout layout;
+    double softplus_beta, softplus_threshold;
+    int rows, heads;
+} gk_gating_args;
+
+typedef struct gk_copy_z_args {
+    gk_view x; /* [rows, columns] */
+    gk_view z; /* [rows, heads, v_dim] */
+    gk_group group;
+    gk_layout layout;
+} gk_copy_z_args;
+
+/* Values of `norm`. */
+enum { GK_NORM_NONE, GK_NORM_INSIDE, GK_NORM_OUTSIDE, GK_NORM_MAX };
+
+typedef struct gk_normalise_args {
+    gk_view q, k;         /* [rows, heads, k_dim] */
+    float *q_out, *k_out; /* dense, the same shape */
+    gk_group group;
+    double epsilon;
+    int heads, k_dim;
+    int norm;
+    int unused;
+} gk_normalise_args;
+
+/* Values of `carry`. */
+enum { GK_CARRY_CALL, GK_CARRY_CHUNK, GK_CARRY_TOKEN };
+
+typedef struct gk_delta_args {
+    const float *q, *k; /* dense [rows, key_heads, k_dim], normalised and scaled */
+    gk_view v, out;     /* [rows, value_heads, v_dim] */
+    gk_view g, beta;    /* [rows, value_heads] fp32 */
+    gk_view state;      /* [slots, value_heads, v_dim, k_dim] by its strides */
+    gk_group group;
+    int key_heads, value_heads, k_dim, v_dim;
+    int tiled; /* key head hv mod HK, else hv div r */
+    int carry;
+    int beta_is_logits; /* sigmoid due */
+    int unused;
+} gk_delta_args;
+
+/* Outputs of gdn_metadata behind `counts`, in the order in which it tells their rows. */
+enum {
+    GK_HAS_INITIAL,
+    GK_SPEC_STARTS,
+    GK_STARTS,
+    GK_SPEC_STATES,
+    GK_STATES,
+    GK_SPEC_TOKENS,
+    GK_TOKENS,
+    GK_ACCEPTED,
+    GK_METADATA_OUTPUTS
+};
+
+enum { GK_RULES_EARLY, GK_RULES_MID, GK_RULES_LATE };
+
+typedef struct gk_metadata_args {
+    gk_view starts, seq_lens, blocks, drafts, accepted;
+    gk_view counts, out[GK_METADATA_OUTPUTS];
+    int count, columns, padded;
+    int rules;
+    int pad_slot;
+    int unused;
+} gk_metadata_args;
+
+#endif
