@@ -7,6 +7,7 @@ Usage: test_patched_cpu.py BINDIR SOURCEDIR COMPILER [unittest arguments]
 """
 import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,14 +30,17 @@ PATCHES = {
         "cpu_conv.c", "y[c] += weight[i * n + c] * x[i * n + c];",
         "y[c] += weight[i * n + c] * x[(conv->taps - i) * n + c];"),
     "conv rows beyond the window overwritten with NaN": (
-        "cpu_conv.c", "        for (int64_t i = 0; i < taps - 1; i++) {\n            keep_row(",
-        "        for (int64_t i = taps - 1; i < state->shape[1]; i++) {\n"
-        "            memset((uint8_t *)state->data + size * (size_t)(\n"
-        "                cpu_sequence_slot(sequence, 0) * state->stride[0] +\n"
-        "                i * state->stride[1] + channels.channel * state->stride[2]),\n"
-        "                0xff, size * (size_t)channels.count);\n"
+        "cpu_line.c", "        for (int64_t i = 0; i < kept; i++) {\n            keep_row(",
+        "        for (int64_t i = first + kept; i < cpu_line_rows(k->op); i++) {\n"
+        "            const cpu_cells at = cpu_line_cells(k->op, state, slot, i,\n"
+        "                                                k->channels.channel);\n"
+        "            for (int64_t c = 0; c < k->channels.count; c++) {\n"
+        "                memset((uint8_t *)state->data + gdn_dtype_size(state->dtype) *\n"
+        "                       (size_t)(at.at + c * at.stride), 0xff,\n"
+        "                       gdn_dtype_size(state->dtype));\n"
+        "            }\n"
         "        }\n"
-        "        for (int64_t i = 0; i < taps - 1; i++) {\n            keep_row("),
+        "        for (int64_t i = 0; i < kept; i++) {\n            keep_row("),
     "eps a thousand times too large": (
         "cpu_delta.c", "return 1.0 / sqrt(total + eps);",
         "return 1.0 / sqrt(total + 1000 * eps);"),
@@ -67,8 +71,9 @@ class PatchedCpu(unittest.TestCase):
             self.assertEqual(text.count(old), 1, f"{name} has changed: mend the patch")
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text.replace(old, new))
-        base = [os.path.join(SOURCE, "reference", name)
-                for name in ("call.c", "conventions.c", "nearest.c", "status.c", "tensor.c")]
+        with open(os.path.join(SOURCE, "reference/CMakeLists.txt"), encoding="utf-8") as file:
+            names = re.search(r"add_library\(gdn_base STATIC (.*?)\)", file.read(), re.S)
+        base = [os.path.join(SOURCE, "reference", name) for name in names.group(1).split()]
         subprocess.run(
             [COMPILER, "-std=c17", "-D_GNU_SOURCE", "-DGDN_CPU_VERSION=\"patched\"", "-O2",
              "-fopenmp", "-fPIC", "-shared", "-fvisibility=hidden", "-w",

@@ -61,7 +61,7 @@ def build(folder, path, text):
         if name != "gdn-conform":
             os.symlink(os.path.join(BUILD, "bin", name), os.path.join(folder, name))
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", "jansson", "mpfr", "hdf5",
-                            "libcrypto", "libcurl"], check=True, stdout=subprocess.PIPE, text=True)
+                            "libcrypto", "libcurl", "libxml-2.0"], check=True, stdout=subprocess.PIPE, text=True)
     includes = ["reference/include", "vectors", "suites", "reports", "harness"]
     program = os.path.join(folder, "gdn-conform")
     subprocess.run(

@@ -168,7 +168,7 @@ class Devices(Case):
         for name, allowed in touches.items():
             with self.subTest(deviation=name):
                 report = self.report(1, "--device", f"sim:deviation={name}", "--suite", "smoke")
-                self.assertGreaterEqual(report["verdicts"]["fail"], 2)
+                self.assertGreaterEqual(report["verdicts"]["fail"], 1)
                 for case in report["cases"]:
                     wrong = {t["name"] for t in case["tensors"] if not t["ok"]}
                     if case["stray"]["bytes"]:
