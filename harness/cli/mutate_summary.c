@@ -9,11 +9,15 @@
 
 #include "cli.h"
 #include "expand.h"
+#include "false_alarms.h"
 
 /* Right names first among the failing pairs. */
 #define HIT_RATE 0.95
 
 #define MISSES_SHOWN 12
+
+/* Seeds of the right kernels beside the union of all suites; else one. */
+#define ALL_SEEDS 10
 
 static const gdn_numeric_class CLASSES[] = {GDN_CLASS_FP32, GDN_CLASS_TF32_MMA,
                                             GDN_CLASS_FP16_MMA, GDN_CLASS_BF16_MMA};
@@ -115,6 +119,15 @@ static void print_diagnoses(summary *s) {
     s->red = s->red || rate < HIT_RATE || n->correct_named > 0;
 }
 
+/* Right kernels of every class and profile, by the same judge. */
+static gdn_status score_right_kernels(summary *s, int seeds, gdn_error *err) {
+    gdn_false_alarms alarms;
+    GDN_TRY(gdn_false_alarms_count(&alarms, s->paths->profiles, seeds, stdout, err));
+    gdn_false_alarms_print(&alarms, stdout);
+    s->red = s->red || alarms.alarms > 0 || alarms.runs == 0;
+    return GDN_OK;
+}
+
 static gdn_status score_all(summary *s, const char *const *suites, gdn_error *err) {
     gdn_names names = {0};
     const bool all = strcmp(suites[0], "all") == 0;
@@ -146,9 +159,11 @@ int gdn_mutate_summary(const char *const *suites, const gdn_deviation *deviation
         .diagnoses = {.more = from_file ? deviations : NULL,
                       .n_more = from_file ? count : 0},
     };
-    const gdn_status status = score_all(&s, suites, &err);
+    gdn_status status = score_all(&s, suites, &err);
     if (status == GDN_OK) {
         print_diagnoses(&s);
+        status =
+            score_right_kernels(&s, strcmp(suites[0], "all") == 0 ? ALL_SEEDS : 1, &err);
     }
     gdn_score_destroy(&s.diagnoses);
     return status != GDN_OK ? gdn_cli_fail(&err) : s.red ? GDN_EXIT_RED : GDN_EXIT_GREEN;

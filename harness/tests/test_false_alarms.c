@@ -17,14 +17,14 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: %s PROFILES SEEDS\n", argv[0]);
         return 2;
     }
-    false_alarms result;
+    gdn_false_alarms result;
     gdn_error err = {0};
     omp_set_num_threads(1); /* small calls, one after the other */
-    if (false_alarms_count(&result, argv[1], atoi(argv[2]), stdout, &err) != GDN_OK) {
+    if (gdn_false_alarms_count(&result, argv[1], atoi(argv[2]), stdout, &err) != GDN_OK) {
         fprintf(stderr, "%s\n", err.message);
         return 3;
     }
-    false_alarms_print(&result, stdout);
+    gdn_false_alarms_print(&result, stdout);
     const bool used = result.budget[0] > 0.1 && result.budget[1] > 0.1;
     return result.runs > 0 && result.alarms == 0 && used ? 0 : 1;
 }

@@ -18,7 +18,7 @@ typedef struct device {
     bool chunked;
 } device;
 
-bool emulated_supports(const gdn_case *test) {
+bool gdnp_emulated_supports(const gdn_case *test) {
     const gdn_conventions *c = &test->conventions;
     if (test->columns > 0 || test->gates != GDN_GATES_GIVEN) {
         return false;
@@ -271,8 +271,8 @@ static void copy_exact(const gdn_golden *golden) {
     }
 }
 
-void emulated_run(const gdn_problem *problem, const gdn_golden *golden,
-                  const kernel_style *style) {
+void gdnp_emulated_run(const gdn_problem *problem, const gdn_golden *golden,
+                       const kernel_style *style) {
     const gdn_call *call = &problem->call;
     const gdn_case *test = problem->test;
     const bool attention = test->op == GDN_OP_GDN_ATTENTION;

@@ -40,7 +40,7 @@ static const char *const SHAPES[] = {
 };
 #define SHAPE_COUNT (sizeof SHAPES / sizeof SHAPES[0])
 
-static void note(false_alarms *result, const gdn_case_result *verdict) {
+static void note(gdn_false_alarms *result, const gdn_case_result *verdict) {
     for (size_t i = 0; i < verdict->n_tensors; i++) {
         const gdn_tensor_result *t = &verdict->tensors[i];
         if (t->judgement != GDN_JUDGE_BOUNDED) {
@@ -56,13 +56,13 @@ static void note(false_alarms *result, const gdn_case_result *verdict) {
     }
 }
 
-static gdn_status judge_kernel(false_alarms *result, const gdn_problem *problem,
+static gdn_status judge_kernel(gdn_false_alarms *result, const gdn_problem *problem,
                                const gdn_golden *golden, const kernel_style *style,
                                const char *class, FILE *talk, gdn_error *err) {
     gdn_arena arena = problem->arena;
     gdn_case_result verdict = {0};
     gdn_arena_restore(&arena);
-    emulated_run(problem, golden, style);
+    gdnp_emulated_run(problem, golden, style);
     const gdn_status status = gdn_judge_case(problem, golden, &verdict, err);
     result->runs++;
     result->alarms += verdict.verdict != GDN_PASS;
@@ -76,8 +76,8 @@ static gdn_status judge_kernel(false_alarms *result, const gdn_problem *problem,
 }
 
 /* All kernels of one class on one case. */
-static gdn_status run_class(false_alarms *result, gdn_case *test, size_t class, FILE *talk,
-                            gdn_error *err) {
+static gdn_status run_class(gdn_false_alarms *result, gdn_case *test, size_t class,
+                            FILE *talk, gdn_error *err) {
     const bool matrix = CLASSES[class].class != GDN_CLASS_FP32;
     gdn_problem problem = {0};
     gdn_golden golden = {0};
@@ -106,7 +106,7 @@ static gdn_status run_class(false_alarms *result, gdn_case *test, size_t class, 
     return status;
 }
 
-static gdn_status run_case(false_alarms *result, const char *op, const char *profile,
+static gdn_status run_case(gdn_false_alarms *result, const char *op, const char *profile,
                            const char *profiles, size_t shape, int seed, FILE *talk,
                            gdn_error *err) {
     char text[512];
@@ -124,7 +124,7 @@ static gdn_status run_case(false_alarms *result, const char *op, const char *pro
     if (status != GDN_OK) {
         return gdn_error_set(err, status, "%s", refused.message);
     }
-    for (size_t class = 0; status == GDN_OK && emulated_supports(&test) &&
+    for (size_t class = 0; status == GDN_OK && gdnp_emulated_supports(&test) &&
                            class < sizeof CLASSES / sizeof CLASSES[0];
          class ++) {
         status = run_class(result, &test, class, talk, err);
@@ -133,8 +133,8 @@ static gdn_status run_case(false_alarms *result, const char *op, const char *pro
     return status;
 }
 
-static gdn_status run_profile(false_alarms *result, const char *name, const char *profiles,
-                              int seeds, FILE *talk, gdn_error *err) {
+static gdn_status run_profile(gdn_false_alarms *result, const char *name,
+                              const char *profiles, int seeds, FILE *talk, gdn_error *err) {
     static const gdn_op OPS[] = {GDN_OP_GATED_DELTA_RULE, GDN_OP_GDN_ATTENTION};
     gdn_profile profile;
     GDN_TRY(gdn_profile_load(&profile, profiles, name, err));
@@ -151,13 +151,13 @@ static gdn_status run_profile(false_alarms *result, const char *name, const char
     return status;
 }
 
-gdn_status false_alarms_count(false_alarms *result, const char *profiles, int seeds,
-                              FILE *talk, gdn_error *err) {
+gdn_status gdn_false_alarms_count(gdn_false_alarms *result, const char *profiles, int seeds,
+                                  FILE *talk, gdn_error *err) {
     struct dirent **entries = NULL;
     const int n = scandir(profiles, &entries, NULL, alphasort);
     gdn_status status =
         n < 0 ? gdn_error_set(err, GDN_ERR_IO, "cannot read %s", profiles) : GDN_OK;
-    *result = (false_alarms){0};
+    *result = (gdn_false_alarms){0};
     for (int i = 0; i < n; i++) {
         const char *end = strstr(entries[i]->d_name, ".json");
         if (status == GDN_OK && end && end[5] == '\0' &&
@@ -173,7 +173,7 @@ gdn_status false_alarms_count(false_alarms *result, const char *profiles, int se
     return status;
 }
 
-void false_alarms_print(const false_alarms *r, FILE *out) {
+void gdn_false_alarms_print(const gdn_false_alarms *r, FILE *out) {
     fprintf(
         out,
         "false alarms: %ld of %ld runs of right kernels (largest budgets: element %.3f, "

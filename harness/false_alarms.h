@@ -9,17 +9,17 @@
 
 #include "gdn/status.h"
 
-typedef struct false_alarms {
+typedef struct gdn_false_alarms {
     long runs, alarms;
     double budget[3]; /* largest of a verdict by bound and largest, by rms, by share */
-} false_alarms;
+} gdn_false_alarms;
 
 /* Every profile and variant of the folder, every class, recurrent and chunked kernels of
- * reference/tests, `seeds` seeds. `talk` receives a line for each alarm, NULL: none. */
-gdn_status false_alarms_count(false_alarms *result, const char *profiles, int seeds,
-                              FILE *talk, gdn_error *err);
+ * reference/emulated, `seeds` seeds. `talk` receives a line for each alarm, NULL: none. */
+gdn_status gdn_false_alarms_count(gdn_false_alarms *result, const char *profiles, int seeds,
+                                  FILE *talk, gdn_error *err);
 
 /* "false alarms: 0 of 2304 runs ..." */
-void false_alarms_print(const false_alarms *result, FILE *out);
+void gdn_false_alarms_print(const gdn_false_alarms *result, FILE *out);
 
 #endif
