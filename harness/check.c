@@ -8,7 +8,6 @@
 
 #include "captured.h"
 #include "doctor.h"
-#include "doctor.h"
 #include "judge.h"
 #include "worker_process.h"
 

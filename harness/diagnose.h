@@ -3,8 +3,8 @@
 
 /* The name of the bug. A failing case is compared with the reference under every suspect,
  * the right conventions among them, each with limits of its own. What reproduces every
- * output, and foretells what is wrong, explains the failure; a correct kernel, whose outputs
- * the right conventions reproduce, is never blamed on a suspect. */
+ * output, and foretells what is wrong, explains the failure; a correct kernel, whose
+ * outputs the right conventions reproduce, is never blamed on a suspect. */
 #ifndef GDN_DIAGNOSE_H
 #define GDN_DIAGNOSE_H
 

@@ -39,8 +39,8 @@ typedef struct gdn_wrong {
     int64_t stray;        ///< changed bytes outside the rows of the outputs
 } gdn_wrong;
 
-/// Counts what is wrong by `golden`, the golden values of the problem itself; here and below
-/// made by gdn_fit_golden_create().
+/// Counts what is wrong by `golden`, the golden values of the problem itself; here and
+/// below made by gdn_fit_golden_create().
 void gdn_wrong_count(gdn_wrong *wrong, const gdn_problem *problem,
                      const gdn_golden *golden);
 

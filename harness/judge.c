@@ -214,8 +214,8 @@ static void compare_exact_row(const comparison *c, int64_t index, partial *p) {
         }
         const double g = gdn_load(e->bits, t->dtype, flat + i);
         const double f = gdn_load(t->data, t->dtype, at + i);
-        /* A copied NaN may change its payload; poison is no copy, but memory that the op has
-         * to leave alone. */
+        /* A copied NaN may change its payload; poison is no copy, but memory that the op
+         * has to leave alone. */
         if (isnan(g) && isnan(f) && !is_poison(e->bits, t->dtype, flat + i)) {
             continue;
         }

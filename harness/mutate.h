@@ -69,8 +69,8 @@ GDN_NODISCARD gdn_status gdn_mutate(gdn_kill_matrix *matrix,
                                     const gdn_mutate_options *options,
                                     const gdn_paths *paths, gdn_error *err);
 
-/// Runs the reference under other conventions in place, as the sim device does. The arena is
-/// as the caller left it.
+/// Runs the reference under other conventions in place, as the sim device does. The arena
+/// is as the caller left it.
 GDN_NODISCARD gdn_status gdn_mutate_run(const gdn_problem *problem,
                                         const gdn_conventions *bent, gdn_error *err);
 

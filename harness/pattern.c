@@ -93,8 +93,8 @@ static void axis_destroy(axis *a) {
     *a = (axis){0};
 }
 
-/* Whether the wrong indices are all those with some residues mod m, fewer than half of them:
- * then which. */
+/* Whether the wrong indices are all those with some residues mod m, fewer than half of
+ * them: then which. */
 static bool find_period(const axis *a, int64_t m, FILE *out) {
     bool wrong[64] = {false};
     int64_t residues = 0;

@@ -14,7 +14,8 @@
 #define SHARE 0.95
 #define FEW   4
 
-/* Limits of a scaled value: the device's error scales with it, and a factor is estimated. */
+/* Limits of a scaled value: the device's error scales with it, and a factor is
+ * estimated. */
 #define SLACK 4.0
 
 /* A transposed state correlates at least so well with the transposed golden one, and the
@@ -50,7 +51,8 @@ static void name_factor(const gdn_problem *problem, double factor, FILE *out) {
     }
 }
 
-/* Least squares over the wrong elements; the factor must then hold for nearly each of them. */
+/* Least squares over the wrong elements; the factor must then hold for nearly each of
+ * them. */
 static bool tell_factor(const gdn_problem *problem, const gdn_expected *e, FILE *out) {
     double product = 0.0, square = 0.0, budget;
     int64_t wrong = 0, obeyed = 0;

@@ -9,8 +9,8 @@
 
 #include "problem.h"
 
-/// Appends what the wrong values of one output are to the right ones: a constant factor, the
-/// transposed state, the rank of the residual; nothing if none of it holds.
+/// Appends what the wrong values of one output are to the right ones: a constant factor,
+/// the transposed state, the rank of the residual; nothing if none of it holds.
 void gdn_pattern_values(const gdn_problem *problem, const gdn_expected *expected,
                         FILE *out);
 

@@ -62,8 +62,8 @@ static gdn_vector_reader *find_reader(const gdn_case_plan *plan, const char *id)
     return NULL;
 }
 
-/* A suite of the program by its name, or any suite file by its path. `name` receives what the
- * suite calls itself. */
+/* A suite of the program by its name, or any suite file by its path. `name` receives what
+ * the suite calls itself. */
 static gdn_status load_suite(gdn_suite *suite, char name[NAME_MAX + 1], const char *text,
                              const gdn_paths *paths, gdn_error *err) {
     const char *slash = strrchr(text, '/');

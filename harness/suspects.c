@@ -46,7 +46,8 @@ static gdn_status add_value(gdn_suspects *suspects, const gdn_convention_field *
     return gdn_error_set(err, GDN_ERR_OOM, "no memory for a suspect");
 }
 
-/* Classes are no conventions that a result could obey: they widen limits and move nothing. */
+/* Classes are no conventions that a result could obey: they widen limits and move
+ * nothing. */
 static bool is_class(const gdn_convention_field *field) {
     return strcmp(field->name, "numeric_class") == 0 ||
            strcmp(field->name, "chunk_class") == 0;

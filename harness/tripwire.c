@@ -22,8 +22,8 @@ static const char LONG_CASE[] =
     " \"num_k_heads\": 1, \"num_v_heads\": 2, \"head_k_dim\": 16, \"head_v_dim\": 16,"
     " \"fill\": \"model\"}";
 
-/* What a device that is right would leave in the arena. Copies are bytes: poison that stands
- * in them has to stay what it is. */
+/* What a device that is right would leave in the arena. Copies are bytes: poison that
+ * stands in them has to stay what it is. */
 static void answer(const gdn_golden *golden) {
     for (size_t i = 0; i < golden->n_outputs; i++) {
         const gdn_expected *e = &golden->outputs[i];

@@ -23,9 +23,9 @@ typedef struct gdn_visible_field {
     const char *name; ///< of the tensor
     size_t cases;     ///< that have it
     size_t visible;   ///< in which a change of it is visible
-    /// Median over those cases of the largest movement, in limits: for floats by a change of
-    /// all elements by 1/128 and by about a quarter; for indices and flags, of an entry or
-    /// two, there is only the large one.
+    /// Median over those cases of the largest movement, in limits: for floats by a change
+    /// of all elements by 1/128 and by about a quarter; for indices and flags, of an entry
+    /// or two, there is only the large one.
     double small, large;
     double *movements[2]; ///< of the cases, while they are collected
 } gdn_visible_field;

@@ -55,8 +55,8 @@ static inline bool gdnp_check_columns(const gdnp_check *c) {
 /* What a table of shapes cannot say of gated_delta_rule: heads, gates given or made, and
  * which arguments speculation brings. */
 GDN_NODISCARD gdn_status gdnp_finish_delta_rule(gdnp_check *c);
-/* Conv pool and weight (by its name) of an op whose shapes are as the tables say; `columns`:
- * some sequence has a slot for each draft column. */
+/* Conv pool and weight (by its name) of an op whose shapes are as the tables say;
+ * `columns`: some sequence has a slot for each draft column. */
 GDN_NODISCARD gdn_status gdnp_check_conv_pool(const gdnp_check *c, const char *weight,
                                               bool columns);
 /* The rest of causal_conv1d, and of conv_weight_pack. */

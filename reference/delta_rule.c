@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* The gated delta rule around its inner loop: state loads and stores in either order and any
- * storage type, and how the state is carried from token to token. */
+/* The gated delta rule around its inner loop: state loads and stores in either order and
+ * any storage type, and how the state is carried from token to token. */
 #include "delta_limits.h"
 #include "floor.h"
 #include "ops.h"
@@ -210,8 +210,8 @@ static unsigned head_terms(const gdnp_head *head) {
            gdnp_terms(head->intermediate_out);
 }
 
-/* Whether the carried state passes through its storage behind `token` tokens. A backend whose
- * arithmetic is no finer than the storage has nothing to round. */
+/* Whether the carried state passes through its storage behind `token` tokens. A backend
+ * whose arithmetic is no finer than the storage has nothing to round. */
 static bool is_carried_by_storage(const gdnp_head *head, int64_t token) {
     const gdnp_sequence *s = head->sequence;
     if (gdn_dtype_unit_roundoff(head->state->dtype) <= arithmetic_of(head).unit) {

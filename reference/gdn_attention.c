@@ -208,8 +208,8 @@ static gdn_status add_groups(attention *a, gdn_error *err) {
     return GDN_OK;
 }
 
-/* Rows that the op writes. Those of padding that is not computed, and those that no sequence
- * owns, are zeros or not written at all. */
+/* Rows that the op writes. Those of padding that is not computed, and those that no
+ * sequence owns, are zeros or not written at all. */
 static void mark(const attention *a) {
     const gdnp_batch *batch = &a->batch;
     const bool zeroed = a->conventions->pad_rows == GDN_PAD_ROWS_ZEROED;

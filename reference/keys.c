@@ -70,8 +70,8 @@ static double norm_roundings(const gdn_conventions *conventions, gdnp_arithmetic
     return common + (added ? fp.unit : 0.0) + (sum > 0.0 ? lost / root : 0.0);
 }
 
-/* One row on its way: the factor that took it here, and the terms of an element's error that
- * are relative to it, those that came with its input, and absolute ones. */
+/* One row on its way: the factor that took it here, and the terms of an element's error
+ * that are relative to it, those that came with its input, and absolute ones. */
 typedef struct row_terms {
     double scale, roundings, input, least, tiny;
 } row_terms;
@@ -106,8 +106,8 @@ typedef struct row_plan {
     bool rounded;
 } row_plan;
 
-/* x = scale * x / n with sum = sum x^2, or scale * x; the terms are those of BOUND.md, "Keys
- * and queries". */
+/* x = scale * x / n with sum = sum x^2, or scale * x; the terms are those of BOUND.md,
+ * "Keys and queries". */
 static scaled_row scale_row(double *x, double sum, const row_plan *plan,
                             const double *errors) {
     const gdn_conventions *conventions = plan->conventions;

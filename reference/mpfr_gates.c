@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* The shadow's gates, keys and queries: formulas of contract vllm_xpu 2.4 and of the variant
- * table of contract aiter_fla_flashinfer_ggml section 2; beta's three roundings of contract
- * vllm_cpu_and_metadata 1.0. */
+/* The shadow's gates, keys and queries: formulas of contract vllm_xpu 2.4 and of the
+ * variant table of contract aiter_fla_flashinfer_ggml section 2; beta's three roundings of
+ * contract vllm_cpu_and_metadata 1.0. */
 #include "mpfr_shadow.h"
 
 #include <stdlib.h>

@@ -11,7 +11,8 @@
 #include "gdn/shadow.h"
 
 /* Significand of IEEE 754 binary128: more than twice that of FP64, so products of two FP64
- * numbers are exact and the shadow's own errors are some 2^-60 of those that it measures. */
+ * numbers are exact and the shadow's own errors are some 2^-60 of those that it
+ * measures. */
 #define GDNP_SHADOW_BITS 113
 
 /* What FP64 may lose in one operation. */

@@ -21,8 +21,8 @@ gdn_status gdn_reference_metadata(const gdn_call *call, gdn_output *outputs,
 gdn_status gdn_reference_conv_weight_pack(const gdn_call *call, gdn_output *outputs,
                                           gdn_error *err);
 
-/* Whether a call is worth a team of threads. A small one is done before they have met, and on
- * a busy machine much before; results do not depend on it. */
+/* Whether a call is worth a team of threads. A small one is done before they have met, and
+ * on a busy machine much before; results do not depend on it. */
 static inline bool gdnp_is_large(const gdn_call *call) {
     return call->arena_bytes == 0 || call->arena_bytes >= (size_t)1 << 19;
 }

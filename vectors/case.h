@@ -133,8 +133,8 @@ typedef struct gdn_case {
     gdn_accepted accepted;
     gdn_gates gates;
     bool chunked; ///< gated_delta_rule: scalar of that name
-    bool
-        l2norm; ///< gated_delta_rule: scalar use_qk_l2norm; without it q and k come normalised
+    bool l2norm;  ///< gated_delta_rule: scalar use_qk_l2norm; without it q and k come
+                  ///< normalised
     gdn_tree tree;
 
     int64_t pad_rows;     ///< rows beyond num_actual_tokens
@@ -161,10 +161,10 @@ typedef struct gdn_case {
  *
  * batch: terms joined by '+'. pre<n>x<len> prefills, dec<n> decodes, spec<n>x<Q>
  * speculative sequences of Q tokens, rag<n>x<Q> ragged ones of Q, Q-1, .., 1, Q, .. tokens
- * (columns Q). pad<n>, last, adds n padded sequences of one token, by turns before the first
- * non-spec sequence, in the middle and behind the last (the seed says where it begins); for
- * profiles that take any. For gdn_metadata the terms are request rows in that order, and
- * pad<n> adds n graph-padding requests of length 0. */
+ * (columns Q). pad<n>, last, adds n padded sequences of one token, by turns before the
+ * first non-spec sequence, in the middle and behind the last (the seed says where it
+ * begins); for profiles that take any. For gdn_metadata the terms are request rows in that
+ * order, and pad<n> adds n graph-padding requests of length 0. */
 
 /// Parses and validates one case; the profile is read from the profile folder. Impossible
 /// shapes (HV % HK, tp, a ragged batch under a profile that has none) are GDN_ERR_ARG. If

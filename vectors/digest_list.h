@@ -4,7 +4,8 @@
 /* One digest a case, for suites whose vectors are too large to commit: text beside the
  * vector files (<suite>.digests), a line "<sha256>  <case id>" for each case, ascending by
  * id. The digest is that of the case's manifest entry without its certificate: the case,
- * its conventions' digest, and the SHA-256 of every input, golden, limit and row dataset. */
+ * its conventions' digest, and the SHA-256 of every input, golden, limit and row
+ * dataset. */
 #ifndef GDN_DIGEST_LIST_H
 #define GDN_DIGEST_LIST_H
 

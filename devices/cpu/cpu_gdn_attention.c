@@ -341,8 +341,8 @@ static void run_head(const attention *at, const cpu_sequence *sequence, int64_t 
     }
 }
 
-/* Padding that is not computed: z as ever, and zeros where the profile has them. `zeros` are
- * v_dim of them. */
+/* Padding that is not computed: z as ever, and zeros where the profile has them. `zeros`
+ * are v_dim of them. */
 static void pad_head(const attention *at, const cpu_sequence *sequence, int64_t head,
                      const float *zeros) {
     const bool zeroed = at->conventions->pad_sequences == GDN_PAD_ZEROED ||

@@ -2,7 +2,8 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* Lines of conv_state: which of a slot's rows hold the history, and what they are after the
- * call. Inputs have positions: the taps-1 rows of history, oldest first, then the tokens. */
+ * call. Inputs have positions: the taps-1 rows of history, oldest first, then the
+ * tokens. */
 #ifndef GDN_CPU_LINE_H
 #define GDN_CPU_LINE_H
 

@@ -12,8 +12,8 @@
 
 typedef struct gpu_package gpu_package;
 
-/// Reads kernel.json. GDN_ERR_ARG names file, JSON path and what is allowed there. If GDN_OK
-/// is returned the package is the caller's to destroy.
+/// Reads kernel.json. GDN_ERR_ARG names file, JSON path and what is allowed there. If
+/// GDN_OK is returned the package is the caller's to destroy.
 GDN_NODISCARD gdn_status gpu_package_open(gpu_package **package, const char *folder,
                                           gdn_error *err);
 

@@ -7,8 +7,8 @@
  * about hardware.
  *
  * Options, separated by commas:
- *   deviation=NAME    a row of the deviation table (gdn-conform list deviations); NAME+NAME:
- *                     two bugs at once
+ *   deviation=NAME    a row of the deviation table (gdn-conform list deviations);
+ *                     NAME+NAME: two bugs at once
  *   fault=KIND        run() misbehaves on every call: crash, hang, error, stdout
  *   fault-op=OP       only on calls of this op */
 #include "gdn/device.h"

@@ -21,9 +21,9 @@ typedef struct gdn_shrink_job {
 } gdn_shrink_job;
 
 /// Shrinks the case as long as the device fails it for the same reason, then writes
-/// shrunk.json, shrunk.h5 with its manifest, and main.c, and prints what they are. The first
-/// suspect that explains the case must go on explaining it; a pattern must stay one and keep
-/// its wrong outputs, and the shrunk case is then searched for pairs of bugs.
+/// shrunk.json, shrunk.h5 with its manifest, and main.c, and prints what they are. The
+/// first suspect that explains the case must go on explaining it; a pattern must stay one
+/// and keep its wrong outputs, and the shrunk case is then searched for pairs of bugs.
 GDN_NODISCARD gdn_status gdn_diagnose_shrink(const gdn_shrink_job *job, gdn_error *err);
 
 #endif

@@ -170,7 +170,8 @@ static void measure(bench_row *row, int threads, int round) {
 
 static const char *const KERNELS[] = {"avx512", "avx2", "neon", "scalar"};
 
-/* NULL for scalar code beside vector sets: its fma is a call of libm, whose rate is no peak.
+/* NULL for scalar code beside vector sets: its fma is a call of libm, whose rate is no
+ * peak.
  */
 static const bench_peak *peak_of(const char *name) {
     const bench_peak *peak = bench_peak_get(name);

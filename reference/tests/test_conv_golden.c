@@ -76,7 +76,8 @@ static void test_rolling_verify(void **state) {
     op_set(op_tensor(&b, "conv_state"), (double[]){-2, -1, 0, 1, 2, 3}, 6);
     op_set(op_tensor(&b, "x"), (double[]){4, 5, 6, 7}, 4);
     buffered(&b, 4, (int[]){0, 1, 2, 3}, NULL);
-    /* Counts are for other conventions; this one starts from the line's end all the same. */
+    /* Counts are for other conventions; this one starts from the line's end all the
+     * same. */
     op_set_ints(op_add(&b, "num_accepted_tokens", GDN_I32, 1, 0, 0, 0), (int[]){2}, 1);
     shadow_begin(&s, &b);
     expect_all(&s, &b, "out", (double[]){3.05, 4.05, 5.05, 6.05}, 4);
@@ -110,8 +111,8 @@ static void test_windows_verify(void **state) {
     shadow_end(&s, &b);
 }
 
-/* sglang_npu 2.6: next = [1,3,-1,-1], sibling = [-1,2,-1,-1] make parents [-,0,0,1]. Token 3
- * sees x3, x1, x0 and the newest history; its window is x0, x1, x3. */
+/* sglang_npu 2.6: next = [1,3,-1,-1], sibling = [-1,2,-1,-1] make parents [-,0,0,1]. Token
+ * 3 sees x3, x1, x0 and the newest history; its window is x0, x1, x3. */
 static void test_tree_by_parent_links(void **state) {
     (void)state;
     for (int ds = 0; ds < 2; ds++) {
@@ -159,8 +160,8 @@ static void test_decode_in_a_wide_line(void **state) {
     }
 }
 
-/* FLA (aiter_fla_flashinfer_ggml F4): cache slot w holds token T-W+w, the first of W is never
- * used; without a state the tokens stand behind zeros. */
+/* FLA (aiter_fla_flashinfer_ggml F4): cache slot w holds token T-W+w, the first of W is
+ * never used; without a state the tokens stand behind zeros. */
 static void test_as_many_rows_as_taps(void **state) {
     (void)state;
     op_bench b;
@@ -181,7 +182,8 @@ static void test_as_many_rows_as_taps(void **state) {
     shadow_end(&s, &b);
 }
 
-/* sglang_npu 13.2: what the mixed batch's kernel leaves in B and C, whose outputs are right. */
+/* sglang_npu 13.2: what the mixed batch's kernel leaves in B and C, whose outputs are
+ * right. */
 static void test_known_wrong_states_of_a_mixed_batch(void **state) {
     (void)state;
     op_bench b;
@@ -221,7 +223,8 @@ static void test_products_in_storage(void **state) {
 }
 
 /* vllm_cpu_and_metadata 1.5, its inverse: offset o holds channel 32 nb + n and tap 2 k2 + r
- * with nb = o/128, k2 = (o/64)%2, n = (o/2)%32, r = o%2. Bits, so NaNs keep their payload. */
+ * with nb = o/128, k2 = (o/64)%2, n = (o/2)%32, r = o%2. Bits, so NaNs keep their
+ * payload. */
 static void test_packed_weight(void **state) {
     (void)state;
     enum { C = 96, W = 4 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* Convolutions against a simulation by lists: every line is a queue that tokens enter at the
- * end, and what a token sees is found by walking backwards. Values are small integers, so
- * sums are exact in any order and everything is compared by its bits. */
+/* Convolutions against a simulation by lists: every line is a queue that tokens enter at
+ * the end, and what a token sees is found by walking backwards. Values are small integers,
+ * so sums are exact in any order and everything is compared by its bits. */
 #include "op_bench.h"
 
 #include <setjmp.h>
@@ -310,8 +310,8 @@ static void test_every_convention_against_queues(void **state) {
 }
 
 /* vllm_cpu_and_metadata 1.7: the CPU's multi-token update rewrites the whole line,
- * new[i] = old[acc + i] for i < R - L, then x; the sliding line of the GPU is the same if and
- * only if R = L + W - 2. */
+ * new[i] = old[acc + i] for i < R - L, then x; the sliding line of the GPU is the same if
+ * and only if R = L + W - 2. */
 static void test_cpu_rule_is_the_sliding_line_of_full_drafts(void **state) {
     (void)state;
     for (int tokens = 1; tokens <= 8; tokens++) {

@@ -131,7 +131,8 @@ static void test_every_convention_tells(void **state) {
     }
 }
 
-/* Whatever is not read, rows of intermediate tensors among it, is NaN and reaches nothing. */
+/* Whatever is not read, rows of intermediate tensors among it, is NaN and reaches
+ * nothing. */
 static void test_no_poison_reaches_a_golden_value(void **state) {
     (void)state;
     size_t windows = 0, trees = 0;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* Every convention that a profile may set decides something: for each field, and each of its
- * values, some small case of a shipped profile has other golden values or limits than under
- * another value. A field without a row here fails, so that none can be added that no op
- * honours. */
+/* Every convention that a profile may set decides something: for each field, and each of
+ * its values, some small case of a shipped profile has other golden values or limits than
+ * under another value. A field without a row here fails, so that none can be added that no
+ * op honours. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,8 +25,8 @@
     "{'op': 'gdn_gating', 'fill': 'model', 'num_k_heads': 1, 'num_v_heads': 34, "          \
     "'head_k_dim': 4, 'head_v_dim': 4"
 
-/* `with`: settings of other fields that the flip needs, "field=value,..", or, where only one
- * value needs them, "value:field=value,..". */
+/* `with`: settings of other fields that the flip needs, "field=value,..", or, where only
+ * one value needs them, "value:field=value,..". */
 typedef struct flip {
     const char *field, *test, *with;
 } flip;
@@ -91,7 +91,8 @@ static const flip FLIPS[] = {
     {"sigmoid_error", GATES ", 'profile': 'vllm-cpu-amx', 'batch': 'dec3'}", ""},
 };
 
-/* Golden outputs of a case as one digest-like block of bytes: values, limits, rows, bits. */
+/* Golden outputs of a case as one digest-like block of bytes: values, limits, rows,
+ * bits. */
 typedef struct outcome {
     char *bytes;
     size_t size;

@@ -417,8 +417,8 @@ static const char *const TELLING[] = {
     "\"head_v_dim\":6}",
 };
 
-/* Whether golden values made with the slip are refused. Writes that are no outputs happen in
- * place only, never in golden values: pool_advanced. Packed weights have no shadow. */
+/* Whether golden values made with the slip are refused. Writes that are no outputs happen
+ * in place only, never in golden values: pool_advanced. Packed weights have no shadow. */
 static bool is_refused(const char *text, const char *field, const char *value) {
     bench b = {0};
     read_case(&b, text);

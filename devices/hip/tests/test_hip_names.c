@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* The numbers of gpu_vendor.h are those of HIP's own header. That it compiles is the test. */
+/* The numbers of gpu_vendor.h are those of HIP's own header. That it compiles is the
+ * test. */
 #define __HIP_PLATFORM_AMD__
 #include <hip/hip_runtime_api.h>
 

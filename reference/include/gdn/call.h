@@ -48,19 +48,21 @@
  *
  * Under spec_state "buffer" a call with intermediate_indices is the speculative one:
  * state_indices is [B], the pool is read only, the state after token t goes to row
- * intermediate_indices[b,t] of intermediate_state. It starts from slot state_indices[b] if c
- * is 0 or num_accepted_tokens absent, else from row intermediate_indices[b,c] as it was
+ * intermediate_indices[b,t] of intermediate_state. It starts from slot state_indices[b] if
+ * c is 0 or num_accepted_tokens absent, else from row intermediate_indices[b,c] as it was
  * before the call. With parent_token, token t > 0 continues from what token
  * parent_token[b,t] < t has stored, rounded to ST (contract sglang_npu 4.1); entry 0, and
  * those of tokens that the sequence has not, mean nothing.
  *
- * causal_conv1d then starts from its slot whatever num_accepted_tokens says, and a node of a
- * tree sees its ancestors and behind the root the history. Row intermediate_indices[b,t] of
- * intermediate_conv_window (conv_window "windows") takes the W-1 inputs that end with token
- * t; conv_state takes the last tokens in index order all the same (contract sglang_npu 2.6).
+ * causal_conv1d then starts from its slot whatever num_accepted_tokens says, and a node of
+ * a tree sees its ancestors and behind the root the history. Row intermediate_indices[b,t]
+ * of intermediate_conv_window (conv_window "windows") takes the W-1 inputs that end with
+ * token t; conv_state takes the last tokens in index order all the same (contract
+ * sglang_npu 2.6).
  *
  * Where pad_sequences is not "refused", a sequence whose state_indices entry (of column 0)
- * is pad_slot_id is padding: its other columns, flags and intermediate rows mean nothing. */
+ * is pad_slot_id is padding: its other columns, flags and intermediate rows mean
+ * nothing. */
 #ifndef GDN_CALL_H
 #define GDN_CALL_H
 

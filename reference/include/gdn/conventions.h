@@ -50,7 +50,8 @@ typedef enum gdn_conv_window {
     GDN_CONV_SNAPSHOT, ///< A: W-1 rows in the slot of each draft column
     GDN_CONV_SLIDING,  ///< B: one line of W-2+Q rows in the slot of column 0
     GDN_CONV_ROLLING,  ///< history in the line's last W-1 rows; all R rows roll on by Q
-    GDN_CONV_WINDOWS, ///< W-1 rows a slot; the window after each token in a tensor of its own
+    GDN_CONV_WINDOWS,  ///< W-1 rows a slot; the window after each token in a tensor of its
+                       ///< own
 } gdn_conv_window;
 
 /// Axes of the conv state pool.
@@ -75,7 +76,8 @@ typedef enum gdn_conv_history {
 typedef enum gdn_conv_weight {
     GDN_WEIGHT_CW,   ///< [C,W]
     GDN_WEIGHT_WC,   ///< [W,C]
-    GDN_WEIGHT_VNNI, ///< [C,W] whose memory is [C/32][W/2][32][2]: conv_weight_pack's result
+    GDN_WEIGHT_VNNI, ///< [C,W] whose memory is [C/32][W/2][32][2]: conv_weight_pack's
+                     ///< result
 } gdn_conv_weight;
 
 /// What a speculative sequence starts from, and where its states go.
@@ -115,7 +117,8 @@ typedef enum gdn_beta_rounding {
     GDN_BETA_UNROUNDED,
     GDN_BETA_ROUNDED, ///< to T, once
     /// To T after each of exp(-b), 1 + exp(-b) and the quotient, in sequences that are not
-    /// speculative (contract vllm_cpu_and_metadata 1.0, derived and confirmed in section 6).
+    /// speculative (contract vllm_cpu_and_metadata 1.0, derived and confirmed in section
+    /// 6).
     GDN_BETA_THRICE_IN_DECODE,
 } gdn_beta_rounding;
 

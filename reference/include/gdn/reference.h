@@ -61,9 +61,9 @@ typedef struct gdn_output {
 /// ignored. The call's tensors are only read (unless an output aliases them). The call is
 /// checked first (gdn_call_check), and so is the process: another rounding mode than to
 /// nearest, or denormals flushed to zero (FTZ, DAZ), in any thread that takes part is
-/// GDN_ERR_ARG. GDN_REFERENCE_KERNEL in the environment (reference/README.md) picks the inner
-/// loop: an unknown name is GDN_ERR_ARG, one that is not here GDN_ERR_UNSUPPORTED. NaN and infinity in inputs follow IEEE 754 through every
-/// step; denormals are kept.
+/// GDN_ERR_ARG. GDN_REFERENCE_KERNEL in the environment (reference/README.md) picks the
+/// inner loop: an unknown name is GDN_ERR_ARG, one that is not here GDN_ERR_UNSUPPORTED.
+/// NaN and infinity in inputs follow IEEE 754 through every step; denormals are kept.
 GDN_NODISCARD gdn_status gdn_reference_run(const gdn_call *call, gdn_output *outputs,
                                            gdn_error *err);
 
