@@ -135,7 +135,7 @@ static gdn_status read_kind(gdn_limit_kind *kind, const json_t *json, const char
 static gdn_status read_pool(gdn_pool_result *pool, const json_t *json, const char *where,
                             gdn_error *err) {
     *pool = (gdn_pool_result){.head = -1};
-    if (json_is_null(json)) {
+    if (!json || json_is_null(json)) {
         return GDN_OK;
     }
     GDN_TRY(gdnp_read_int(&pool->head, json, "head", 0, INT64_MAX, where, err));
@@ -164,7 +164,11 @@ static gdn_status read_tensor(gdn_tensor_result *t, const json_t *json, const ch
     GDN_TRY(gdnp_read_int(&t->compared, json, "compared", 0, INT64_MAX, where, err));
     GDN_TRY(gdnp_read_int(&t->failed, json, "failed", 0, t->compared, where, err));
     char at[GDN_JSON_WHERE];
-    GDN_TRY(read_kind(&t->binding, json, "binding", where, err));
+    /* Reports from before the noise floor know one limit. */
+    t->binding = t->judgement == GDN_JUDGE_EXACT ? GDN_LIMIT_EXACT : GDN_LIMIT_BOUND;
+    if (json_object_get(json, "binding")) {
+        GDN_TRY(read_kind(&t->binding, json, "binding", where, err));
+    }
     gdn_json_at(at, where, ".pool");
     GDN_TRY(read_pool(&t->pool, json_object_get(json, "pool"), at, err));
     gdn_json_at(at, where, ".special");
