@@ -23,8 +23,7 @@
 #include <string.h>
 
 /* Rows are compared in blocks whose partial sums are added in order: metrics do not depend
- * on
- * the number of threads. */
+ * on the number of threads. */
 #define BLOCKS 64
 
 /* Elements from which a team of threads is worth its start. */
@@ -455,8 +454,7 @@ static void scan_stray(const gdn_arena *arena, size_t from, size_t to,
 }
 
 /* The arena in order, less the rows that were judged. Tensors and golden outputs stand in
- * the
- * order of the arena, rows ascend. */
+ * the order of the arena, rows ascend. */
 static void judge_rest(const gdn_problem *problem, const gdn_golden *golden,
                        gdn_case_result *result) {
     const gdn_arena *arena = &problem->arena;

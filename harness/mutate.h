@@ -2,11 +2,10 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* The kill matrix: which cases of a suite see which known bug. Every deviation runs, in
- * this
- * process, through the reference in place of a device, and the judge decides as it does for
- * a device. A deviation is visible in a case if some element of its exact result is more
- * than two limits from the right one; a suite must kill every deviation that its ops can
- * show. Deviations of ops that no case has are left out. */
+ * this process, through the reference in place of a device, and the judge decides as it
+ * does for a device. A deviation is visible in a case if some element of its exact result
+ * is more than two limits from the right one; a suite must kill every deviation that its
+ * ops can show. Deviations of ops that no case has are left out. */
 #ifndef GDN_MUTATE_H
 #define GDN_MUTATE_H
 

@@ -2,8 +2,7 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* What a run will do: the suites' cases that the glob selects, each once, and the vector
- * files
- * that hold their golden values. */
+ * files that hold their golden values. */
 #ifndef GDN_PLAN_CASES_H
 #define GDN_PLAN_CASES_H
 

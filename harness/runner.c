@@ -82,8 +82,7 @@ static bool wants_maps(gdn_run_result *run, const gdn_case_result *result) {
 }
 
 /* Inputs, device, golden values, comparison. What fails here is the harness; what the
- * device
- * does is in the result. */
+ * device does is in the result. */
 static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session,
                            gdn_doctor *doctor, gdn_run_result *run, gdn_case_result *result,
                            gdn_error *err) {
@@ -100,8 +99,7 @@ static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session
         status = gdn_session_supports(session, &problem, &supported, result, err);
     }
     /* The golden values come first: the reference reads its inputs from the arena, which
-     * the
-     * device may damage. */
+     * the device may damage. */
     if (status == GDN_OK && supported && !planned->reader) {
         status = gdn_golden_create(&golden, &problem, err);
     }

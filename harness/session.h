@@ -2,8 +2,7 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* A device under test over the lives of its workers: whatever ends one, the next case gets
- * a
- * fresh one, unless the device itself is gone. */
+ * a fresh one, unless the device itself is gone. */
 #ifndef GDN_SESSION_H
 #define GDN_SESSION_H
 

@@ -2,9 +2,8 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* The simulated device: the reference, rounded to storage, with one convention obeyed
- * wrongly
- * if asked. It proves that suites and judge see what they claim to see; it says nothing
- * about hardware.
+ * wrongly if asked. It proves that suites and judge see what they claim to see; it says
+ * nothing about hardware.
  *
  * Options, separated by commas:
  *   deviation=NAME    a row of the deviation table (gdn-conform list deviations);

@@ -2,8 +2,7 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* The judge on one element (the table at the head of judge.c) and on a whole arena, right
- * and
- * damaged in one place. */
+ * and damaged in one place. */
 #include "judge.h"
 
 #include <setjmp.h>

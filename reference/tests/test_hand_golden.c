@@ -2,9 +2,9 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* The hand-computed golden of contract aiter_fla_flashinfer_ggml section 0, and the five
- * wrong
- * variants that it tells apart. K = V = 2, decay 1/2, beta 1/2, S0 (K x V) = [[1,2],[3,4]],
- * k = [1,0], q = [1,1], v = [5,6]. The op scales q by K^-1/2, so outputs are compared after
+ * wrong variants that it tells apart. K = V = 2, decay 1/2, beta 1/2, S0 (K x V) =
+ * [[1,2],[3,4]], k = [1,0], q = [1,1], v = [5,6]. The op scales q by K^-1/2, so outputs
+ * are compared after
  * multiplication by sqrt(2); the decay enters as an fp32 log gate, hence 1e-7. */
 #include "op_bench.h"
 
