@@ -206,7 +206,7 @@ static int64_t scalar_of(const gdn_case *test, const char *name) {
             return values[i].value;
         }
     }
-    assert(!"every scalar has a value");
+    assert(false && "every scalar has a value");
     return 0;
 }
 
