@@ -299,7 +299,7 @@ static int64_t key_head_of(const attention *at, int64_t head) {
 /* `scratch` is for the three convolutions. */
 static void run_head(const attention *at, const cpu_sequence *sequence, int64_t head,
                      cpu_delta *delta, float *scratch) {
-    const int64_t taps = at->conv.weight->shape[1];
+    const int64_t taps = cpu_conv_taps(&at->conv);
     const int64_t key_head = key_head_of(at, head);
     const columns c = columns_of(at, key_head, head);
     const double rate = cpu_decay_rate(load_element(at->A_log, head, 0));
