@@ -48,7 +48,7 @@ BREAKS = {
 
 
 LIBRARIES = ["harness/libgdn_harness.a", "reports/libgdn_reports.a", "suites/libgdn_suites.a",
-             "vectors/libgdn_vectors.a", "reference/libgdn_reference.a",
+             "vectors/libgdn_vectors.a", "reference/libgdn_emulated.a", "reference/libgdn_reference.a",
              "reference/libgdn_profile.a", "reference/libgdn_base.a"]
 
 
