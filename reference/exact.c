@@ -75,8 +75,7 @@ typedef struct near_value {
     double err;
 } near_value;
 
-/* For gdn_exact_fallbacks(). */
-static atomic_llong fallback_calls;
+/* For gdn_exact_fallback_seconds(). */
 static atomic_llong fallback_nanoseconds;
 
 typedef int mpfr_operation(mpfr_ptr, mpfr_srcptr, mpfr_rnd_t);
@@ -186,14 +185,12 @@ static double by_mpfr(mpfr_operation *operation, double x) {
     mpfr_free_cache2(MPFR_FREE_LOCAL_CACHE);
     struct timespec to;
     clock_gettime(CLOCK_MONOTONIC, &to);
-    atomic_fetch_add(&fallback_calls, 1);
     atomic_fetch_add(&fallback_nanoseconds,
                      (to.tv_sec - from.tv_sec) * 1000000000LL + to.tv_nsec - from.tv_nsec);
     return rounded;
 }
 
-double gdn_exact_fallbacks(long long *calls) {
-    *calls = atomic_load(&fallback_calls);
+double gdn_exact_fallback_seconds(void) {
     return (double)atomic_load(&fallback_nanoseconds) * 1e-9;
 }
 

@@ -173,8 +173,7 @@ static gdn_status generate_suite(const arguments *a, const gdn_suite *suite,
     GDN_TRY(gdn_vector_writer_create(&writer, a->check || digests ? NULL : a->folder,
                                      suite->name, err));
     phases time = {0};
-    long long calls = 0;
-    const double before = gdn_exact_fallbacks(&calls);
+    const double before = gdn_exact_fallback_seconds();
     for (size_t i = 0; i < suite->n_cases; i++) {
         show_progress(i, suite->n_cases, suite->name);
         const gdn_status status =
@@ -186,7 +185,7 @@ static gdn_status generate_suite(const arguments *a, const gdn_suite *suite,
         }
     }
     show_progress(suite->n_cases, suite->n_cases, suite->name);
-    show_phases(suite->name, &time, gdn_exact_fallbacks(&calls) - before);
+    show_phases(suite->name, &time, gdn_exact_fallback_seconds() - before);
     return finish_suite(writer, a, suite, digests, err);
 }
 

@@ -29,8 +29,8 @@ double gdn_sigmoid(double x);
 /// x / (1 + exp(-x)); -0 for x -> -inf, x for x -> +inf.
 double gdn_silu(double x);
 
-/// Seconds that MPFR took in this process, summed over threads, and in how many `*calls`.
-double gdn_exact_fallbacks(long long *calls);
+/// Seconds that MPFR took in this process, summed over threads.
+double gdn_exact_fallback_seconds(void);
 
 #ifdef __cplusplus
 }
