@@ -26,6 +26,10 @@ gdn_status gdn_paths_find(gdn_paths *paths, gdn_error *err) {
 
     char installed[PATH_MAX];
     GDN_TRY(join(installed, paths->programs, "../share/gdn-conform", err));
+    GDN_TRY(join(paths->bridge, installed, "bridge", err));
+    if (access(paths->bridge, R_OK) != 0) {
+        GDN_TRY(join(paths->bridge, GDN_SOURCE_DIR, "devices/bridge", err));
+    }
     const char *candidates[] = {getenv("GDN_DATA_DIR"), installed, GDN_SOURCE_DIR};
     for (size_t i = 0; i < sizeof candidates / sizeof candidates[0]; i++) {
         if (!candidates[i]) {

@@ -2,7 +2,8 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* A device as named on the command line: "cpu", "hip:1", "sim:deviation=wrong_layout",
- * "bridge:exec=./my-worker --flag". */
+ * "bridge:vllm_xpu,double" (a shipped backend in Python), "bridge:./mine.py" (your own),
+ * "bridge:exec=./my-worker --flag" (any worker). */
 #ifndef GDN_DEVICE_SPEC_H
 #define GDN_DEVICE_SPEC_H
 
@@ -12,9 +13,10 @@
 typedef struct gdn_device_spec {
     char *text;    ///< as given
     char *name;    ///< before the first colon
-    char *options; ///< after it, "" if there is none
-    char *program; ///< gdn-worker's path, or the command of bridge:exec=
-    bool shell;    ///< `program` is a shell command
+    char *options; ///< what the worker gets to read, "" if there is none
+    char *program; ///< what is executed, or the command of bridge:exec=
+    char *backend; ///< of a bridge in Python: its name, or the path of its file
+    char *launcher;
     const char *argv[4];
 } gdn_device_spec;
 
@@ -31,6 +33,11 @@ void gdn_device_spec_destroy(gdn_device_spec *spec);
 /// ../lib/gdn-conform. If GDN_OK is returned the caller
 /// destroys the names.
 GDN_NODISCARD gdn_status gdn_device_names(gdn_names *names, const gdn_paths *paths,
+                                          gdn_error *err);
+
+/// Names of the shipped backends in Python, as they stand behind "bridge:". If GDN_OK is
+/// returned the caller destroys the names.
+GDN_NODISCARD gdn_status gdn_bridge_names(gdn_names *names, const gdn_paths *paths,
                                           gdn_error *err);
 
 #endif
