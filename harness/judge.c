@@ -17,6 +17,7 @@
 #include "judge.h"
 
 #include "floor_limit.h"
+#include "lattice.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -72,6 +73,7 @@ typedef struct comparison {
     const gdn_expected *expected;
     const gdn_tensor *tensor;
     const gdn_upstream *upstream;
+    bool lattice;
     double *row; /* scratch of one block: a row of the device's values */
     /* Outputs with a noise floor: their heads, with limits and the sums of one block. */
     int64_t heads; /* 0: no floor */
@@ -135,7 +137,7 @@ static double element_limit(const comparison *c, int64_t flat, int64_t i, double
                             gdn_limit_kind *binding) {
     const gdn_expected *e = c->expected;
     const double bound = (double)e->limit[flat + i];
-    *binding = GDN_LIMIT_BOUND;
+    *binding = c->lattice ? GDN_LIMIT_LATTICE : GDN_LIMIT_BOUND;
     if (c->heads == 0) {
         return bound;
     }
@@ -398,6 +400,7 @@ static gdn_status judge_tensor(const gdn_expected *e, const gdn_case *test,
     const bool vk = test->conventions.state_order == GDN_STATE_VK;
     comparison whole = {.expected = e,
                         .tensor = t,
+                        .lattice = gdn_case_is_lattice(test),
                         .upstream = state ? &test->upstream_state : &test->upstream,
                         .shares = t->rank == 4 ? (double)t->shape[vk ? 3 : 2] : 1.0};
     double *scratch = malloc((size_t)(most * e->row_count + 1) * sizeof *scratch);

@@ -122,7 +122,7 @@ static gdn_status read_kind(gdn_limit_kind *kind, const json_t *json, const char
                             const char *where, gdn_error *err) {
     char name[24];
     GDN_TRY(gdnp_read_text(name, sizeof name, json, member, where, err));
-    for (int k = GDN_LIMIT_EXACT; k <= GDN_LIMIT_ROUNDED; k++) {
+    for (int k = GDN_LIMIT_EXACT; k <= GDN_LIMIT_LATTICE; k++) {
         if (strcmp(gdn_limit_kind_name((gdn_limit_kind)k), name) == 0) {
             *kind = (gdn_limit_kind)k;
             return GDN_OK;

@@ -23,6 +23,7 @@ const char *gdn_limit_kind_name(gdn_limit_kind kind) {
         [GDN_LIMIT_FLOOR_LARGEST] = "floor_largest",
         [GDN_LIMIT_FLOOR_RMS] = "floor_rms",
         [GDN_LIMIT_ROUNDED] = "rounded",
+        [GDN_LIMIT_LATTICE] = "lattice",
     };
     return NAMES[kind];
 }

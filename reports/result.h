@@ -49,6 +49,7 @@ typedef enum gdn_limit_kind {
     GDN_LIMIT_FLOOR_LARGEST, ///< "floor_largest": of one element, by the noise floor
     GDN_LIMIT_FLOOR_RMS,     ///< "floor_rms": of a head's root mean square error
     GDN_LIMIT_ROUNDED,       ///< "rounded": elements that are not the rounded golden value
+    GDN_LIMIT_LATTICE,       ///< "lattice": of the golden integer
 } gdn_limit_kind;
 
 const char *gdn_limit_kind_name(gdn_limit_kind kind);

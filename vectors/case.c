@@ -43,6 +43,7 @@
 #define STATEFUL   (CONV1D | DELTA | ATTENTION)
 #define NUMERIC    (STATEFUL | GATING | PACK)
 #define EVERY      (NUMERIC | METADATA)
+#define FORGETFUL  (DELTA | ATTENTION)
 #define OP_BIT(op) (1U << GDN_OP_##op)
 #define VERIFY     ((1U << GDN_OP_COUNT) - (1U << GDN_OP_VERIFY_DRAFT_TOKENS))
 #define ALL_OPS    (EVERY | VERIFY)
@@ -131,8 +132,8 @@ static const member MEMBERS[] = {
     {"page_bytes", INTEGER, AT(page_bytes), 0, INT64_C(1) << 30, NULL, false, 0, STATEFUL,
      false},
     {"misaligned", BOOLEAN, AT(misaligned), 0, 1, NULL, false, 0, ALL_OPS, false},
-    {"fill", NAME, AT(fill), 0, GDN_FILL_MODEL, NAMES("normal", "model"), false, 0, NUMERIC,
-     false},
+    {"fill", NAME, AT(fill), 0, GDN_FILL_LATTICE_ALPHA0,
+     NAMES("normal", "model", "lattice", "lattice-alpha0"), false, 0, NUMERIC, false},
     {"seed", INTEGER, AT(seed), 0, INT64_MAX, NULL, false, 0, ALL_OPS, false},
     {"tree", NAME, AT(tree), 0, GDN_TREE_CATERPILLAR,
      NAMES("none", "star", "binary", "caterpillar"), false, 0, CONV1D | DELTA, true},
@@ -393,6 +394,17 @@ static gdn_status check_conv_rows(const gdn_case *test, gdn_error *err) {
                          (long long)needed, (long long)test->conv_rows);
 }
 
+/* alpha = 0 needs an op that decays. */
+static gdn_status check_lattice(const gdn_case *test, gdn_error *err) {
+    if (test->fill != GDN_FILL_LATTICE_ALPHA0 || (FORGETFUL & (1U << test->op))) {
+        return GDN_OK;
+    }
+    return gdn_error_set(err, GDN_ERR_ARG,
+                         "fill: expected normal, model or lattice, because %s forgets "
+                         "nothing, but found \"lattice-alpha0\"",
+                         OP_NAMES[test->op]);
+}
+
 static gdn_status check_op(const gdn_profile *profile, gdn_op op, gdn_error *err) {
     const char *offered[GDN_OP_COUNT + 1] = {NULL};
     size_t n = 0;
@@ -431,6 +443,7 @@ static gdn_status read_case(gdn_case *test, const json_t *json, const gdn_profil
     GDN_TRY(check_idle(test, layout, err));
     GDN_TRY(check_packing(test, err));
     GDN_TRY(check_conv_rows(test, err));
+    GDN_TRY(check_lattice(test, err));
     GDN_TRY(gdnp_case_set_label(test, err));
     return gdnp_case_set_id(test, err);
 }

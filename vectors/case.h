@@ -42,8 +42,10 @@ typedef enum gdn_initial {
 } gdn_initial;
 
 typedef enum gdn_fill {
-    GDN_FILL_NORMAL, ///< N(0,1) everywhere, as upstream's tests
-    GDN_FILL_MODEL,  ///< as in trained models, with the hard heads: see fill.h
+    GDN_FILL_NORMAL,         ///< N(0,1) everywhere, as upstream's tests
+    GDN_FILL_MODEL,          ///< as in trained models, with the hard heads: see fill.h
+    GDN_FILL_LATTICE,        ///< every output is an integer: see lattice.h
+    GDN_FILL_LATTICE_ALPHA0, ///< and some tokens forget everything
 } gdn_fill;
 
 /// Accepted counts of the spec sequences.

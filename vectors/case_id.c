@@ -128,6 +128,7 @@ static void write_flags(const gdn_case *test, char *text, size_t size) {
     static const char *const initials[] = {"", "initall-", "initnone-", "initabsent-"};
     static const char *const accepteds[] = {"", "accfull-", "accone-", "accabsent-"};
     static const char *const gates[] = {"", "fused-"};
+    static const char *const fills[] = {"n", "m", "lattice-n", "lattice-alpha0-n"};
     static const char *const trees[] = {"", "star-", "binary-", "caterpillar-"};
     char rows[32] = "";
     char pad[32] = "";
@@ -153,8 +154,7 @@ static void write_flags(const gdn_case *test, char *text, size_t size) {
              test->conv_bias ? "bias-" : "", gates[test->gates], kernel,
              test->l2norm ? "" : "unit-", orders[test->order], initials[test->initial],
              accepteds[test->accepted], trees[test->tree], rows, pad, page,
-             test->misaligned ? "mis-" : "", test->fill == GDN_FILL_MODEL ? "m" : "n",
-             test->seed);
+             test->misaligned ? "mis-" : "", fills[test->fill], test->seed);
 }
 
 gdn_status gdnp_case_set_id(gdn_case *test, gdn_error *err) {

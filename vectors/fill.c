@@ -8,6 +8,7 @@
 
 #include "gdn/exact.h"
 #include "gdn/random.h"
+#include "lattice.h"
 
 /* What is special about the keys of a head in the model fill. */
 typedef enum key_habit {
@@ -129,7 +130,11 @@ static void normalise(int64_t count, double *out) {
 
 void gdn_fill_values(const gdn_case *test, gdn_field field, int64_t item, int64_t head,
                      int64_t heads, int64_t count, double *out) {
-    normals(test, field, (item * heads + head) * count, count, out);
+    if (gdn_case_is_lattice(test)) {
+        gdnp_lattice_values(test, field, item, head, heads, count, out);
+    } else {
+        normals(test, field, (item * heads + head) * count, count, out);
+    }
     if (test->fill == GDN_FILL_MODEL) {
         model_values(test, field, item, head, count, out);
     }

@@ -12,7 +12,9 @@
  * A = U(0,16) as Qwen3-Next initialises it; dt_bias is the inverse softplus of log-uniform
  * [1e-3, 0.1]. Key heads by (h + seed) mod 4: ordinary; near-parallel keys and alternating
  * keys, both with beta near 1 (an fp32 chunk kernel that inverts by a series is lost
- * there); runs of zero keys, tiny keys (norm 1e-3, where eps shows) and ordinary ones. */
+ * there); runs of zero keys, tiny keys (norm 1e-3, where eps shows) and ordinary ones.
+ *
+ * lattice, lattice-alpha0: lattice.h. */
 #ifndef GDN_FILL_H
 #define GDN_FILL_H
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "floor_figures.h"
+#include "lattice.h"
 
 /* Elements from which a team of threads is worth its start. */
 #define WORTH_THREADS (1 << 16)
@@ -21,14 +22,17 @@ typedef struct sink {
     uint8_t *written;
 } sink;
 
-static bool is_recurrent(gdn_op op) {
-    return op == GDN_OP_GATED_DELTA_RULE || op == GDN_OP_GDN_ATTENTION;
+/* Integers are held to their lattice, whatever a kernel of the class errs by. */
+static bool has_floors(const gdn_case *test) {
+    return (test->op == GDN_OP_GATED_DELTA_RULE || test->op == GDN_OP_GDN_ATTENTION) &&
+           !gdn_case_is_lattice(test);
 }
 
 static gdn_status sink_create(sink *s, gdn_output *output, const gdn_tensor *tensor,
-                              const gdn_argument *argument, gdn_op op, gdn_error *err) {
+                              const gdn_argument *argument, bool recurrent,
+                              gdn_error *err) {
     const bool bounded = argument->judgement == GDN_JUDGE_BOUNDED;
-    const bool floors = bounded && is_recurrent(op);
+    const bool floors = bounded && recurrent;
     const gdn_dtype dtype = bounded ? GDN_FP64 : tensor->dtype;
     const size_t count = (size_t)gdn_tensor_count(tensor);
     *s = (sink){.argument = argument, .tensor = tensor};
@@ -214,7 +218,7 @@ gdn_status gdn_golden_create(gdn_golden *golden, const gdn_problem *problem,
         const gdn_argument *argument = gdn_op_argument(call->op, call->tensors[i].name);
         if (argument->access != GDN_IN) {
             status = sink_create(&sinks[i], &outputs[i], &call->tensors[i], argument,
-                                 call->op, err);
+                                 has_floors(problem->test), err);
             if (status == GDN_OK && argument->judgement == GDN_JUDGE_EXACT) {
                 copy_rows_in(&sinks[i]);
             }
@@ -227,6 +231,9 @@ gdn_status gdn_golden_create(gdn_golden *golden, const gdn_problem *problem,
         if (sinks[i].argument) {
             status = sink_take(&sinks[i], &golden->outputs[golden->n_outputs++], vk, err);
         }
+    }
+    for (size_t i = 0; status == GDN_OK && i < golden->n_outputs; i++) {
+        gdnp_lattice_limits(&golden->outputs[i], problem->test);
     }
     for (size_t i = 0; sinks && i < n; i++) {
         free(sinks[i].values);
