@@ -35,6 +35,12 @@ struct gdn_device {
     char build[256];
 };
 
+/* Fills hardware, driver_text and warp. `target`: what to compile for on this device. */
+gdn_status gpu_identify(gdn_device *device, char target[32], gdn_error *err);
+
+/* Where GPU_LINKED: gives back what the vendor's library holds for the device. */
+void gpu_linked_close(gdn_device *device);
+
 /* Loads the kernels built in, those of source=DIR, or the modules of the package, and says
  * so in device->build. `target`: what to compile for; NULL: the compiler's own choice. */
 gdn_status gpu_load_modules(gdn_device *device, const char *target, gdn_error *err);

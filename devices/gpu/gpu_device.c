@@ -7,7 +7,6 @@
  * A fault of a kernel (an illegal address) stays with the process: every later call of the
  * driver fails too. run() answers GDN_ERR_DEVICE then, after which the host ends the worker
  * and starts a fresh one. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,60 +15,6 @@
 
 static gdn_status check(gdn_device *device, int code, const char *what, gdn_error *err) {
     return gpu_driver_check(&device->driver, code, what, err);
-}
-
-/* The kernel module's version, "" if it cannot be read. */
-static void read_module_version(char *text, size_t size) {
-    text[0] = '\0';
-    FILE *file = fopen(GPU_MODULE_VERSION, "r");
-    if (!file) {
-        return;
-    }
-    if (!fgets(text, (int)size, file)) {
-        text[0] = '\0';
-    }
-    text[strcspn(text, "\n")] = '\0';
-    fclose(file);
-}
-
-static gdn_status name_hardware(gdn_device *device, char target[32], gdn_error *err) {
-    const gpu_driver *d = &device->driver;
-    char name[96] = "", pci[32] = "", uuid[40] = "";
-    unsigned char bytes[16] = {0};
-    int units = 0, major = 0, minor = 0, version = 0;
-    const int handle = device->ordinal;
-    GDN_TRY(check(device, d->device_name(name, sizeof name, handle), GPU_NAME_device_name,
-                  err));
-    GDN_TRY(check(device, d->device_pci_bus_id(pci, sizeof pci, handle),
-                  GPU_NAME_device_pci_bus_id, err));
-    GDN_TRY(check(device, d->device_uuid(bytes, handle), GPU_NAME_device_uuid, err));
-    GDN_TRY(check(device, d->driver_version(&version), GPU_NAME_driver_version, err));
-    const struct {
-        int attribute, *value;
-    } attributes[] = {{GPU_ATTRIBUTE_WARP, &device->warp},
-                      {GPU_ATTRIBUTE_MULTIPROCESSORS, &units},
-                      {GPU_ATTRIBUTE_MAJOR, &major},
-                      {GPU_ATTRIBUTE_MINOR, &minor}};
-    for (size_t i = 0; i < sizeof attributes / sizeof attributes[0]; i++) {
-        GDN_TRY(
-            check(device,
-                  d->device_attribute(attributes[i].value, attributes[i].attribute, handle),
-                  GPU_NAME_device_attribute, err));
-    }
-    for (int i = 0; i < 16; i++) {
-        const size_t used = strlen(uuid);
-        const bool dash = i == 4 || i == 6 || i == 8 || i == 10;
-        snprintf(uuid + used, sizeof uuid - used, "%s%02x", dash ? "-" : "", bytes[i]);
-    }
-    snprintf(device->hardware, sizeof device->hardware,
-             "%s, PCI %s, GPU-%s, %d multiprocessors of %d lanes", name, pci, uuid, units,
-             device->warp);
-    char module[64];
-    read_module_version(module, sizeof module);
-    snprintf(device->driver_text, sizeof device->driver_text, "%s driver API %d%s%s",
-             GPU_DEVICE, version, module[0] ? ", kernel module " : "", module);
-    snprintf(target, 32, "sm_%d%d", major, minor);
-    return GDN_OK;
 }
 
 static gdn_status open_device(gdn_device *device, gdn_error *err) {
@@ -88,7 +33,7 @@ static gdn_status open_device(gdn_device *device, gdn_error *err) {
     char target[32];
     GDN_TRY(check(device, d->device_get(&device->ordinal, device->options.ordinal),
                   GPU_NAME_device_get, err));
-    GDN_TRY(name_hardware(device, target, err));
+    GDN_TRY(gpu_identify(device, target, err));
     GDN_TRY(check(device, d->context_retain(&device->context, device->ordinal),
                   GPU_NAME_context_retain, err));
     GDN_TRY(check(device, d->context_set(device->context), GPU_NAME_context_set, err));
@@ -99,6 +44,17 @@ static gdn_status open_device(gdn_device *device, gdn_error *err) {
     GDN_TRY(check(device, d->event_create(&device->ended, 0), GPU_NAME_event_create, err));
     device->plan.warp = device->warp;
     return gpu_load_modules(device, GPU_TARGET_BY_CAPABILITY ? target : NULL, err);
+}
+
+/* What CUDA's and HIP's driver hold ends with the process: after a fault nothing else would
+ * work. */
+static void gpu_close(gdn_device *device) {
+#if GPU_LINKED
+    gpu_linked_close(device);
+#endif
+    gpu_package_destroy(device->package);
+    gpu_options_destroy(&device->options);
+    free(device);
 }
 
 static gdn_status gpu_open(const char *options, gdn_device **device, gdn_error *err) {
@@ -114,24 +70,15 @@ static gdn_status gpu_open(const char *options, gdn_device **device, gdn_error *
         status = open_device(d, err);
     }
     if (status != GDN_OK) {
-        gpu_package_destroy(d->package);
-        gpu_options_destroy(&d->options);
-        free(d);
+        gpu_close(d);
         return status;
     }
     *device = d;
     return GDN_OK;
 }
 
-/* What the driver holds ends with the process: after a fault nothing else would work. */
-static void gpu_close(gdn_device *device) {
-    gpu_package_destroy(device->package);
-    gpu_options_destroy(&device->options);
-    free(device);
-}
-
-static gdn_status gpu_identify(gdn_device *device, gdn_device_identity *identity,
-                               gdn_error *err) {
+static gdn_status gpu_name(gdn_device *device, gdn_device_identity *identity,
+                           gdn_error *err) {
     (void)err;
     *identity = (gdn_device_identity){.hardware = device->hardware,
                                       .driver = device->driver_text,
@@ -218,6 +165,12 @@ gdn_status gpu_run_planned(gdn_device *device, const gdn_call *call, double *sec
     GDN_TRY(gpu_buffer_reserve(device, &device->arena, call->arena_bytes, err));
     device->plan.arena = device->arena.address;
     device->plan.scratch = device->scratch.address;
+#if GPU_LINKED
+    if (!device->package) {
+        device->plan.arena = GK_IN_ARENA;
+        device->plan.scratch = GK_IN_SCRATCH;
+    }
+#endif
     GDN_TRY(plan_call(device, call, err));
     GDN_TRY(gpu_measure(device, call, seconds, err));
     GDN_TRY(check(device, d->copy_in(device->arena.address, call->arena, call->arena_bytes),
@@ -241,7 +194,7 @@ const gdn_device_api gdn_device_v1 = {
     .name = GPU_DEVICE,
     .open = gpu_open,
     .close = gpu_close,
-    .identify = gpu_identify,
+    .identify = gpu_name,
     .supports = gpu_supports,
     .run = gpu_run,
 };

@@ -10,7 +10,8 @@ function(gdn_gpu_device vendor)
         ${GDN_GPU_FOLDER}/gpu_attention.c ${GDN_GPU_FOLDER}/gpu_compile.c
         ${GDN_GPU_FOLDER}/gpu_conventions.c ${GDN_GPU_FOLDER}/gpu_device.c
         ${GDN_GPU_FOLDER}/gpu_driver.c ${GDN_GPU_FOLDER}/gpu_execute.c
-        ${GDN_GPU_FOLDER}/gpu_expression.c ${GDN_GPU_FOLDER}/gpu_modules.c
+        ${GDN_GPU_FOLDER}/gpu_expression.c ${GDN_GPU_FOLDER}/gpu_identity.c
+        ${GDN_GPU_FOLDER}/gpu_modules.c
         ${GDN_GPU_FOLDER}/gpu_ops.c ${GDN_GPU_FOLDER}/gpu_options.c
         ${GDN_GPU_FOLDER}/gpu_package.c ${GDN_GPU_FOLDER}/gpu_plan.c)
     target_include_directories(gdn_gpu_${vendor}
@@ -24,6 +25,31 @@ function(gdn_gpu_device vendor)
     add_library(gdn_device_${vendor} MODULE $<TARGET_OBJECTS:gdn_kernel_sources>)
     target_link_libraries(gdn_device_${vendor} PRIVATE gdn_gpu_${vendor} gdn::options)
     # From gdn::reference comes gdn_call_check, which needs none of its libraries.
+    target_link_options(gdn_device_${vendor}
+        PRIVATE LINKER:--exclude-libs,ALL LINKER:--as-needed)
+    set_target_properties(gdn_device_${vendor} PROPERTIES
+        PREFIX "" OUTPUT_NAME gdn-device-${vendor} C_VISIBILITY_PRESET hidden)
+endfunction()
+
+# gdn_gpu_linked_device(VENDOR SOURCE..): the adapter with that folder's gpu_vendor.h and
+# its functions in the shape of gpu_driver.h, which are the SOURCEs.
+function(gdn_gpu_linked_device vendor)
+    add_library(gdn_gpu_${vendor} OBJECT
+        ${GDN_GPU_FOLDER}/gpu_attention.c ${GDN_GPU_FOLDER}/gpu_conventions.c
+        ${GDN_GPU_FOLDER}/gpu_device.c ${GDN_GPU_FOLDER}/gpu_driver.c
+        ${GDN_GPU_FOLDER}/gpu_execute.c ${GDN_GPU_FOLDER}/gpu_expression.c
+        ${GDN_GPU_FOLDER}/gpu_ops.c ${GDN_GPU_FOLDER}/gpu_options.c
+        ${GDN_GPU_FOLDER}/gpu_package.c ${GDN_GPU_FOLDER}/gpu_plan.c ${ARGN})
+    target_include_directories(gdn_gpu_${vendor}
+        PUBLIC ${GDN_GPU_FOLDER} ${CMAKE_CURRENT_SOURCE_DIR}
+               $<TARGET_PROPERTY:gdn_cl_kernels,INTERFACE_INCLUDE_DIRECTORIES>)
+    target_compile_definitions(gdn_gpu_${vendor}
+        PRIVATE "GDN_GPU_VERSION=\"${PROJECT_VERSION}\"")
+    target_link_libraries(gdn_gpu_${vendor}
+        PUBLIC gdn::device_abi gdn::reference PkgConfig::JANSSON ${CMAKE_DL_LIBS}
+        PRIVATE gdn::options)
+    add_library(gdn_device_${vendor} MODULE $<TARGET_OBJECTS:gdn_cl_kernels>)
+    target_link_libraries(gdn_device_${vendor} PRIVATE gdn_gpu_${vendor} gdn::options)
     target_link_options(gdn_device_${vendor}
         PRIVATE LINKER:--exclude-libs,ALL LINKER:--as-needed)
     set_target_properties(gdn_device_${vendor} PROPERTIES

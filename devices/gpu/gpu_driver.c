@@ -46,7 +46,10 @@ gdn_status gpu_library_symbol(void *library, const char *name, void *function,
 /* The vendor's name of an error, "" if it has none. */
 static const char *error_name(const gpu_driver *driver, int code) {
     const char *name = NULL;
-#ifdef GPU_ERROR_NAME_BY_POINTER
+#if GPU_LINKED
+    (void)driver;
+    name = gpu_linked_error(code);
+#elif defined GPU_ERROR_NAME_BY_POINTER
     int (*get)(int, const char **) = NULL;
     if (gpu_library_symbol(driver->library, GPU_ERROR_NAME, &get, NULL) == GDN_OK) {
         get(code, &name);
@@ -70,13 +73,25 @@ gdn_status gpu_driver_check(const gpu_driver *driver, int code, const char *what
 }
 
 gdn_status gpu_driver_load(gpu_driver *driver, const char *path, gdn_error *err) {
-    static const char *const NAMES[] = {GPU_LIBRARIES, NULL};
     *driver = (gpu_driver){0};
+#if GPU_LINKED
+    GDN_TRY(gpu_linked_open(&driver->library, path, err));
+#define GPU_RESOLVE(member, arguments) driver->member = gpu_linked_##member;
+    GPU_FUNCTIONS(GPU_RESOLVE)
+#if GPU_GRAPHS
+    GPU_GRAPH_FUNCTIONS(GPU_RESOLVE)
+#endif
+#undef GPU_RESOLVE
+#else
+    static const char *const NAMES[] = {GPU_LIBRARIES, NULL};
     GDN_TRY(gpu_library_open(&driver->library, path, NAMES, err));
 #define GPU_RESOLVE(member, arguments)                                                     \
     GDN_TRY(gpu_library_symbol(driver->library, GPU_NAME_##member, &driver->member, err));
     GPU_FUNCTIONS(GPU_RESOLVE)
+    GPU_GRAPH_FUNCTIONS(GPU_RESOLVE)
+    GPU_RESOLVED_FUNCTIONS(GPU_RESOLVE)
 #undef GPU_RESOLVE
+#endif
     return gpu_driver_check(driver, driver->init(0), GPU_NAME_init, err);
 }
 

@@ -28,10 +28,21 @@ gdn_status gpu_buffer_reserve(gdn_device *device, gpu_buffer *buffer, size_t byt
 
 static gdn_status launch(gdn_device *device, gpu_launch *l, gdn_error *err) {
     const gpu_driver *d = &device->driver;
-    void *function = NULL;
+    void *function = NULL, **extra = NULL;
     void *arguments[GPU_MAX_ARGUMENTS] = {l->arguments};
+#if GPU_LINKED
+    /* The struct, then the memory that its places are in. */
+    size_t sizes[GPU_MAX_ARGUMENTS + 1] = {l->bytes, 8, 8};
+    arguments[1] = &device->arena.address;
+    arguments[2] = &device->scratch.address;
+    extra = (void **)sizes;
+#endif
     for (unsigned i = 0; i < l->arguments_count; i++) {
         arguments[i] = l->arguments + 8 * i;
+#if GPU_LINKED
+        sizes[i] = 8;
+        sizes[i + 1] = 0;
+#endif
     }
     GDN_TRY(check(device,
                   d->module_function(&function, device->modules[l->module], l->kernel),
@@ -39,7 +50,7 @@ static gdn_status launch(gdn_device *device, gpu_launch *l, gdn_error *err) {
     return check(device,
                  d->launch(function, l->grid[0], l->grid[1], l->grid[2], l->block[0],
                            l->block[1], l->block[2], l->shared, device->stream, arguments,
-                           NULL),
+                           extra),
                  l->kernel, err);
 }
 
@@ -49,6 +60,8 @@ static gdn_status launch_all(gdn_device *device, gdn_error *err) {
     }
     return GDN_OK;
 }
+
+#if GPU_GRAPHS
 
 static bool is_captured(const gdn_device *device) {
     const gpu_plan *plan = &device->plan, *captured = &device->captured;
@@ -76,20 +89,39 @@ static gdn_status capture(gdn_device *device, gdn_error *err) {
     return check(device, d->graph_destroy(graph), GPU_NAME_graph_destroy, err);
 }
 
+static gdn_status start(gdn_device *device, gdn_error *err) {
+    if (!device->options.graph || device->plan.count == 0) {
+        return launch_all(device, err);
+    }
+    return check(device, device->driver.graph_launch(device->graph, device->stream),
+                 GPU_NAME_graph_launch, err);
+}
+
+static gdn_status prepare(gdn_device *device, gdn_error *err) {
+    const bool graph = device->options.graph && device->plan.count > 0;
+    return graph && !is_captured(device) ? capture(device, err) : GDN_OK;
+}
+
+#else
+
+static gdn_status start(gdn_device *device, gdn_error *err) {
+    return launch_all(device, err);
+}
+
+static gdn_status prepare(gdn_device *device, gdn_error *err) {
+    (void)device;
+    (void)err;
+    return GDN_OK;
+}
+
+#endif
+
 gdn_status gpu_execute(gdn_device *device, double *seconds, gdn_error *err) {
     const gpu_driver *d = &device->driver;
-    const bool graph = device->options.graph && device->plan.count > 0;
-    if (graph && !is_captured(device)) {
-        GDN_TRY(capture(device, err));
-    }
+    GDN_TRY(prepare(device, err));
     GDN_TRY(check(device, d->event_record(device->started, device->stream),
                   GPU_NAME_event_record, err));
-    if (graph) {
-        GDN_TRY(check(device, d->graph_launch(device->graph, device->stream),
-                      GPU_NAME_graph_launch, err));
-    } else {
-        GDN_TRY(launch_all(device, err));
-    }
+    GDN_TRY(start(device, err));
     GDN_TRY(check(device, d->event_record(device->ended, device->stream),
                   GPU_NAME_event_record, err));
     GDN_TRY(check(device, d->stream_synchronize(device->stream),

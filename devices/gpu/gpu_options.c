@@ -33,13 +33,14 @@ static gdn_status read_option(gpu_options *options, const char *text, gdn_error 
         {"driver=", &options->driver}, {"rtc=", &options->rtc},
         {"target=", &options->target},
     };
-    if (strcmp(text, "graph=0") == 0 || strcmp(text, "graph=1") == 0) {
+    if (GPU_GRAPHS && (strcmp(text, "graph=0") == 0 || strcmp(text, "graph=1") == 0)) {
         options->graph = text[6] == '1';
         return GDN_OK;
     }
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
         const size_t length = strlen(strings[i].name);
-        if (strncmp(text, strings[i].name, length) == 0 && text[length] != '\0') {
+        if (strstr(GPU_OPTIONS, strings[i].name) &&
+            strncmp(text, strings[i].name, length) == 0 && text[length] != '\0') {
             free(*strings[i].value);
             *strings[i].value = strdup(text + length);
             return *strings[i].value
@@ -55,10 +56,8 @@ static gdn_status read_option(gpu_options *options, const char *text, gdn_error 
         return GDN_OK;
     }
     return gdn_error_set(err, GDN_ERR_ARG,
-                         GPU_DEVICE
-                         ": expected a device number in [0, 1023], graph=0|1, "
-                         "repeat=0..10000, source=DIR, package=DIR, driver=PATH, "
-                         "rtc=PATH or target=NAME but found \"%s\"",
+                         GPU_DEVICE ": expected a device number in [0, 1023], " GPU_OPTIONS
+                                    " but found \"%s\"",
                          text);
 }
 

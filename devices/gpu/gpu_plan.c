@@ -150,18 +150,21 @@ gdn_status gpu_plan_delta(gpu_plan *plan, const gk_delta_args *args, gdn_error *
     const int type = args->state.dtype == GDN_FP32   ? 0
                      : args->state.dtype == GDN_FP16 ? 1
                                                      : 2;
-    const int largest = plan->warp == 32 ? 3 : 2;
+    /* Without lanes that run in step a row is one work-item's. */
+    const bool alone = plan->warp == 1;
+    const int lanes = alone ? 32 : plan->warp, largest = lanes == 32 ? 3 : 2;
     int parts = 0;
-    while (parts <= largest && (plan->warp << parts) < args->k_dim) {
+    while (parts <= largest && (lanes << parts) < args->k_dim) {
         parts++;
     }
     if (parts > largest) {
         return gdn_error_set(err, GDN_ERR_UNSUPPORTED,
                              "head_k_dim: these kernels take at most %d but found %d",
-                             plan->warp << largest, args->k_dim);
+                             lanes << largest, args->k_dim);
     }
     const int64_t rows = parts == 3 ? 4 : 8; /* of a warp: GK_ROWS */
     return gpu_plan_add(plan, NAMES[type][parts], args->group.count, args->value_heads,
                         ceil_div(args->v_dim, DELTA_WARPS * rows),
-                        (unsigned)(DELTA_WARPS * plan->warp), args, sizeof *args, err);
+                        (unsigned)(DELTA_WARPS * (alone ? rows : plan->warp)), args,
+                        sizeof *args, err);
 }

@@ -6,6 +6,13 @@
 #ifndef GDN_GPU_VENDOR_H
 #define GDN_GPU_VENDOR_H
 
+/* The driver's functions are resolved by name, and kernels take addresses as they are. */
+#define GPU_LINKED 0
+#define GPU_GRAPHS 1
+#define GPU_OPTIONS                                                                        \
+    "graph=0|1, repeat=0..10000, source=DIR, package=DIR, driver=PATH, rtc=PATH or "       \
+    "target=NAME"
+
 #define GPU_DEVICE    "hip"
 #define GPU_LIBRARIES "libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so.5"
 #define GPU_COMPILER  "hiprtc"

@@ -3,7 +3,7 @@
 
 /* Arguments of the kernels, one struct a kernel, passed by value. Read by the host's C
  * compiler and by both run-time compilers, so plain types and no #include: int has 32
- * bits, long long and pointers 64 on all of them, and members stand in an order that
+ * bits, gk_long and pointers 64 on all of them, and members stand in an order that
  * leaves no gap for them to fill differently. Pointers are the device's; the host never
  * follows them.
  *
@@ -13,11 +13,28 @@
 #ifndef GDN_KERNEL_ARGS_H
 #define GDN_KERNEL_ARGS_H
 
+/* OpenCL takes no pointers inside of arguments, not every device has doubles, and long long
+ * has 128 bits: places are numbers there (gk_at in common.cl), and doubles their bits. */
+#ifdef __OPENCL_C_VERSION__
+typedef ulong gk_place, gk_floats, gk_real;
+typedef long gk_long;
+#else
+typedef char *gk_place;
+typedef float *gk_floats;
+typedef double gk_real;
+typedef long long gk_long;
+#endif
+
+/* Places for kernels that get arena and scratch memory as arguments of their own, behind
+ * the struct: an offset in bytes from the one or the other. */
+#define GK_IN_ARENA   0x0100000000000000
+#define GK_IN_SCRATCH 0x0200000000000000
+
 /* A strided view; strides in elements, `dtype` as in gdn/dtype.h. No data: not passed. */
 typedef struct gk_view {
-    char *data;
-    long long stride[4];
-    long long dtype;
+    gk_place data;
+    gk_long stride[4];
+    gk_long dtype;
 } gk_view;
 
 /* Index tensors of sequences that are all speculative (`accepted` is there) or all not. */
@@ -58,7 +75,7 @@ typedef struct gk_gating_args {
     gk_view A_log, dt_bias;
     gk_view g, beta; /* [rows, heads] fp32 */
     gk_layout layout;
-    double softplus_beta, softplus_threshold;
+    gk_real softplus_beta, softplus_threshold;
     int rows, heads;
 } gk_gating_args;
 
@@ -73,10 +90,10 @@ typedef struct gk_copy_z_args {
 enum { GK_NORM_NONE, GK_NORM_INSIDE, GK_NORM_OUTSIDE, GK_NORM_MAX };
 
 typedef struct gk_normalise_args {
-    gk_view q, k;         /* [rows, heads, k_dim] */
-    float *q_out, *k_out; /* dense, the same shape */
+    gk_view q, k;           /* [rows, heads, k_dim] */
+    gk_floats q_out, k_out; /* dense, the same shape */
     gk_group group;
-    double epsilon;
+    gk_real epsilon;
     int heads, k_dim;
     int norm;
     int unused;
@@ -86,10 +103,10 @@ typedef struct gk_normalise_args {
 enum { GK_CARRY_CALL, GK_CARRY_CHUNK, GK_CARRY_TOKEN };
 
 typedef struct gk_delta_args {
-    const float *q, *k; /* dense [rows, key_heads, k_dim], normalised and scaled */
-    gk_view v, out;     /* [rows, value_heads, v_dim] */
-    gk_view g, beta;    /* [rows, value_heads] fp32 */
-    gk_view state;      /* [slots, value_heads, v_dim, k_dim] by its strides */
+    gk_floats q, k;  /* dense [rows, key_heads, k_dim], normalised and scaled */
+    gk_view v, out;  /* [rows, value_heads, v_dim] */
+    gk_view g, beta; /* [rows, value_heads] fp32 */
+    gk_view state;   /* [slots, value_heads, v_dim, k_dim] by its strides */
     gk_group group;
     int key_heads, value_heads, k_dim, v_dim;
     int tiled; /* key head hv mod HK, else hv div r */
