@@ -196,6 +196,10 @@ gdn_status gdn_arena_freeze(gdn_arena *arena, gdn_error *err) {
     return GDN_OK;
 }
 
+void gdn_arena_refreeze(gdn_arena *arena) {
+    memcpy(arena->image, arena->base, arena->bytes);
+}
+
 void gdn_arena_restore(gdn_arena *arena) {
     if (arena->image) {
         memcpy(arena->base, arena->image, arena->bytes);

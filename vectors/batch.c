@@ -178,6 +178,12 @@ static void append_term(gdn_case *test, const term *t) {
 /* Start states and accepted counts; an accepted count beyond the columns cannot be asked
  * for. */
 static void set_history(gdn_case *test) {
+    int64_t item = 0;
+    for (size_t i = 0; i < test->n_sequences; i++) {
+        test->sequences[i].source = (int64_t)i;
+        test->sequences[i].first_item = item;
+        item += test->sequences[i].length;
+    }
     int64_t prefills = 0;
     uint64_t drafts = 0;
     for (size_t i = 0; i < test->n_sequences; i++) {

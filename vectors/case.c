@@ -18,6 +18,7 @@
  *   misaligned, seed      x       x        x           x           x
  *   conv_rows             x                            x
  *   tree                  x                x
+ *   relation              x       x        x           x
  *
  * `initial` further needs a sequence that is not speculative, `accepted` one that is and,
  * for conv1d, a slot for each draft column; `tree` speculation with a buffer. Of the
@@ -98,6 +99,28 @@ static const char *const OP_NAMES[] = {
     [GDN_OP_COUNT] = NULL,
 };
 
+const char *const GDN_RELATION_NAMES[] = {
+    [GDN_RELATION_NONE] = "none",
+    [GDN_RELATION_SPLIT] = "split",
+    [GDN_RELATION_PERMUTED] = "permuted",
+    [GDN_RELATION_RELABELLED] = "relabelled",
+    [GDN_RELATION_ALONE] = "alone",
+    [GDN_RELATION_BATCH_INVARIANT] = "batch_invariant",
+    [GDN_RELATION_UNPADDED] = "unpadded",
+    [GDN_RELATION_SCALED] = "scaled",
+    [GDN_RELATION_DECODE_IS_PREFILL] = "decode_is_prefill",
+    [GDN_RELATION_MIXED_IS_SEPARATE] = "mixed_is_separate",
+    [GDN_RELATION_VERIFY_IS_DECODE] = "verify_is_decode",
+    [GDN_RELATION_REPEATED] = "repeated",
+    [GDN_RELATION_REPLAYED] = "replayed",
+    [GDN_RELATION_HEADS_PERMUTED] = "heads_permuted",
+    [GDN_RELATION_LANES_PERMUTED] = "lanes_permuted",
+    [GDN_RELATION_REQUERIED] = "requeried",
+    [GDN_RELATION_RECALLED] = "recalled",
+    [GDN_RELATION_COMMUTED] = "commuted",
+    [GDN_RELATION_COUNT] = NULL,
+};
+
 /* The order is that of the written form. The layout's default is the profile's, that of
  * `chunked` the batch's. */
 static const member MEMBERS[] = {
@@ -139,6 +162,8 @@ static const member MEMBERS[] = {
      NAMES("none", "star", "binary", "caterpillar"), false, 0, CONV1D | DELTA, true},
     {"conv_rows", INTEGER, AT(conv_rows), 0, 4096, NULL, false, 0, CONV1D | ATTENTION,
      true},
+    {"relation", NAME, AT(relation), 0, GDN_RELATION_COUNT - 1, GDN_RELATION_NAMES, false,
+     0, STATEFUL | GATING, true},
     {"mode", NAME, AT(verify.mode), 0, GDN_MODE_COUNT - 1, GDNP_MODE_NAMES, false, 0,
      VERIFY, false},
     {"scenario", NAME, AT(verify.scenario), 0, GDN_SCENARIO_COUNT - 1, GDNP_SCENARIO_NAMES,

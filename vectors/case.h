@@ -25,6 +25,9 @@ typedef struct gdn_sequence {
         accepted; ///< spec: accepted count of the previous step, bonus included, 0..columns
     bool has_initial_state;
     bool padded; ///< padding of a graph: its state index is the profile's pad_slot_id
+    /* Whose numbers it has (fill.h): its place in the case's own batch, and that of its
+     * first token. The same sequence in another batch keeps them. */
+    int64_t source, first_item;
 } gdn_sequence;
 
 /// Order of the tokens in the rows of the call.
@@ -106,6 +109,41 @@ typedef enum gdn_verify_scenario {
     GDN_SCENARIO_COUNT
 } gdn_verify_scenario;
 
+/// What is asked of the op beside its golden values: that this call agrees with others that
+/// follow from it (related.h says with which).
+typedef enum gdn_relation {
+    GDN_RELATION_NONE, ///< an ordinary case: judged by golden values
+    GDN_RELATION_SPLIT,
+    GDN_RELATION_PERMUTED,
+    GDN_RELATION_RELABELLED,
+    GDN_RELATION_ALONE,
+    GDN_RELATION_BATCH_INVARIANT,
+    GDN_RELATION_UNPADDED,
+    GDN_RELATION_SCALED,
+    GDN_RELATION_DECODE_IS_PREFILL,
+    GDN_RELATION_MIXED_IS_SEPARATE,
+    GDN_RELATION_VERIFY_IS_DECODE,
+    GDN_RELATION_REPEATED,
+    GDN_RELATION_REPLAYED,
+    GDN_RELATION_HEADS_PERMUTED,
+    GDN_RELATION_LANES_PERMUTED,
+    GDN_RELATION_REQUERIED,
+    GDN_RELATION_RECALLED,
+    GDN_RELATION_COMMUTED,
+    GDN_RELATION_COUNT
+} gdn_relation;
+
+/// How the numbers of a related call differ from those of the case. All zero: not at all.
+typedef struct gdn_twist {
+    int scale;     ///< v and start states times 2^scale
+    bool heads;    ///< key heads, and the value heads of each, rotate by one
+    bool lanes;    ///< value dimensions in reverse
+    bool queries;  ///< other queries
+    bool recall;   ///< each query is its token's key, and beta is 1
+    bool commuted; ///< a of the only token and dt_bias change places
+    uint64_t pool; ///< which permutation of the slots
+} gdn_twist;
+
 typedef struct gdn_verify_case {
     gdn_verify_mode mode;
     gdn_verify_scenario scenario;
@@ -146,8 +184,13 @@ typedef struct gdn_case {
     bool misaligned;
     gdn_fill fill;
     uint64_t seed;
+    gdn_relation relation;
+    gdn_twist twist;        ///< of related calls only; no member of the JSON form
     gdn_verify_case verify; ///< ops of draft verification, which read little else
 } gdn_case;
+
+/// Names of relations as the JSON form has them, in their order, NULL-terminated.
+extern const char *const GDN_RELATION_NAMES[];
 
 /* The JSON form. Members, with their defaults:
  *   op, profile, batch, num_k_heads, num_v_heads, head_k_dim, head_v_dim   required
@@ -155,7 +198,7 @@ typedef struct gdn_case {
  *   state_dtype "fp32", conv_bias false, order "grouped", initial "mixed",
  *   accepted "cycle", gates "given", chunked (whether a prefill has more than one token),
  *   l2norm true, pad_rows 0, page_bytes 0, misaligned false, fill "normal", seed 0,
- *   tree "none", conv_rows 0
+ *   tree "none", conv_rows 0, relation "none"
  *
  * Ops of draft verification have instead, beside op, profile, misaligned and seed:
  *   mode "plain", scenario "mixed", slots 6, drafts 4, vocab 16, candidates 4, window 2,
@@ -175,7 +218,8 @@ GDN_NODISCARD gdn_status gdn_case_from_json(gdn_case *test, const json_t *json,
                                             const char *profile_dir, gdn_error *err);
 
 /// New reference to the JSON form in a fixed order, every member written out but those that
-/// came after the first files (gates, chunked, l2norm, tree, conv_rows) at their defaults.
+/// came after the first files (gates, chunked, l2norm, tree, conv_rows, relation) at their
+/// defaults.
 json_t *gdn_case_to_json(const gdn_case *test);
 
 /// Accepts a zeroed case.

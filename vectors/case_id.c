@@ -130,6 +130,7 @@ static void write_flags(const gdn_case *test, char *text, size_t size) {
     static const char *const gates[] = {"", "fused-"};
     static const char *const fills[] = {"n", "m", "lattice-n", "lattice-alpha0-n"};
     static const char *const trees[] = {"", "star-", "binary-", "caterpillar-"};
+    char relation[32] = "";
     char rows[32] = "";
     char pad[32] = "";
     char page[32] = "";
@@ -150,7 +151,10 @@ static void write_flags(const gdn_case *test, char *text, size_t size) {
     if (test->conv_rows > 0) {
         snprintf(rows, sizeof rows, "rows%" PRId64 "-", test->conv_rows);
     }
-    snprintf(text, size, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%" PRIu64, layout,
+    if (test->relation != GDN_RELATION_NONE) {
+        snprintf(relation, sizeof relation, "%s-", GDN_RELATION_NAMES[test->relation]);
+    }
+    snprintf(text, size, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%" PRIu64, relation, layout,
              test->conv_bias ? "bias-" : "", gates[test->gates], kernel,
              test->l2norm ? "" : "unit-", orders[test->order], initials[test->initial],
              accepteds[test->accepted], trees[test->tree], rows, pad, page,

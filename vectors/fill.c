@@ -128,8 +128,9 @@ static void normalise(int64_t count, double *out) {
     }
 }
 
-void gdn_fill_values(const gdn_case *test, gdn_field field, int64_t item, int64_t head,
-                     int64_t heads, int64_t count, double *out) {
+/* The numbers of the case itself. */
+static void plain_values(const gdn_case *test, gdn_field field, int64_t item, int64_t head,
+                         int64_t heads, int64_t count, double *out) {
     if (gdn_case_is_lattice(test)) {
         gdnp_lattice_values(test, field, item, head, heads, count, out);
     } else {
@@ -140,5 +141,123 @@ void gdn_fill_values(const gdn_case *test, gdn_field field, int64_t item, int64_
     }
     if (!test->l2norm && (field == GDN_FIELD_Q || field == GDN_FIELD_K)) {
         normalise(count, out);
+    }
+}
+
+/* Items of other queries: of tokens that no case has, and no key's direction either. */
+#define OTHER_QUERIES (INT64_C(1) << 36)
+
+/* The logit of a beta that is 1 in every type. */
+#define FULL_BETA 200.0
+
+int64_t gdn_twisted_key_head(const gdn_case *test, int64_t head) {
+    const int64_t heads = test->num_k_heads / test->tp_size;
+    return test->twist.heads ? (head + 1) % heads : head;
+}
+
+int64_t gdn_twisted_value_head(const gdn_case *test, int64_t head) {
+    const int64_t heads = test->num_k_heads / test->tp_size;
+    const int64_t r = test->num_v_heads / test->num_k_heads;
+    if (!test->twist.heads) {
+        return head;
+    }
+    if (test->conventions.head_map == GDN_HEADS_TILED) {
+        return (head / heads + 1) % r * heads + gdn_twisted_key_head(test, head % heads);
+    }
+    return gdn_twisted_key_head(test, head / r) * r + (head % r + 1) % r;
+}
+
+int64_t gdn_twisted_lane(const gdn_case *test, int64_t lane) {
+    return test->twist.lanes ? test->head_v_dim - 1 - lane : lane;
+}
+
+int64_t gdn_twisted_channel(const gdn_case *test, int64_t channel) {
+    const int64_t K = test->head_k_dim, V = test->head_v_dim;
+    const int64_t keys = test->num_k_heads / test->tp_size * K;
+    if (channel < 2 * keys) {
+        const int64_t at = channel % keys;
+        return channel - at + gdn_twisted_key_head(test, at / K) * K + at % K;
+    }
+    const int64_t at = channel - 2 * keys;
+    return 2 * keys + gdn_twisted_value_head(test, at / V) * V +
+           gdn_twisted_lane(test, at % V);
+}
+
+/* out[i] = out[from(i)], cycle by cycle. */
+static void rearrange(const gdn_case *test,
+                      int64_t (*from)(const gdn_case *test, int64_t index), int64_t count,
+                      double *out) {
+    const bool moves = test->twist.heads || test->twist.lanes;
+    for (int64_t i = 0; moves && i < count; i++) {
+        int64_t at = from(test, i);
+        while (at < i) {
+            at = from(test, at);
+        }
+        const double value = out[i];
+        out[i] = out[at];
+        out[at] = value;
+    }
+}
+
+static void twisted_row(const gdn_case *test, int64_t row, int64_t rows, int64_t count,
+                        int64_t item, double *out) {
+    const int64_t V = test->head_v_dim;
+    const int64_t from =
+        gdn_twisted_value_head(test, row / V) * V + gdn_twisted_lane(test, row % V);
+    plain_values(test, GDN_FIELD_STATE, item, from, rows, count, out);
+    scale(out, count, ldexp(1.0, test->twist.scale));
+}
+
+void gdn_fill_values(const gdn_case *test, gdn_field field, int64_t item, int64_t head,
+                     int64_t heads, int64_t count, double *out) {
+    const gdn_twist *twist = &test->twist;
+    gdn_field drawn = field;
+    if (twist->commuted && (field == GDN_FIELD_A || field == GDN_FIELD_DT_BIAS)) {
+        drawn = field == GDN_FIELD_A ? GDN_FIELD_DT_BIAS : GDN_FIELD_A;
+    } else if (twist->recall && field == GDN_FIELD_Q) {
+        drawn = GDN_FIELD_K;
+    }
+    switch (field) {
+    case GDN_FIELD_Q:
+        item += twist->queries ? OTHER_QUERIES : 0;
+        plain_values(test, drawn, item, gdn_twisted_key_head(test, head), heads, count,
+                     out);
+        break;
+    case GDN_FIELD_K:
+        plain_values(test, field, item, gdn_twisted_key_head(test, head), heads, count,
+                     out);
+        break;
+    case GDN_FIELD_V:
+    case GDN_FIELD_Z:
+        plain_values(test, field, item, gdn_twisted_value_head(test, head), heads, count,
+                     out);
+        rearrange(test, gdn_twisted_lane, count, out);
+        scale(out, count, field == GDN_FIELD_V ? ldexp(1.0, twist->scale) : 1.0);
+        break;
+    case GDN_FIELD_A:
+    case GDN_FIELD_B:
+    case GDN_FIELD_A_LOG:
+    case GDN_FIELD_DT_BIAS:
+        plain_values(test, drawn, item, head, heads, count, out);
+        rearrange(test, gdn_twisted_value_head, count, out);
+        for (int64_t i = 0; twist->recall && field == GDN_FIELD_B && i < count; i++) {
+            out[i] = FULL_BETA;
+        }
+        break;
+    case GDN_FIELD_CONV_WEIGHT:
+        plain_values(test, field, gdn_twisted_channel(test, item), head, heads, count, out);
+        break;
+    case GDN_FIELD_CONV_BIAS:
+    case GDN_FIELD_CONV_HISTORY:
+    case GDN_FIELD_CONV_OLDER:
+        plain_values(test, field, item, head, heads, count, out);
+        rearrange(test, gdn_twisted_channel, count, out);
+        break;
+    case GDN_FIELD_STATE:
+        twisted_row(test, head, heads, count, item, out);
+        break;
+    default:
+        plain_values(test, field, item, head, heads, count, out);
+        break;
     }
 }

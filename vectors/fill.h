@@ -47,4 +47,11 @@ typedef enum gdn_field {
 void gdn_fill_values(const gdn_case *test, gdn_field field, int64_t item, int64_t head,
                      int64_t heads, int64_t count, double *out);
 
+/// Whose numbers head, lane or conv channel `index` of a twisted case has; without a twist
+/// its own.
+int64_t gdn_twisted_key_head(const gdn_case *test, int64_t head);
+int64_t gdn_twisted_value_head(const gdn_case *test, int64_t head);
+int64_t gdn_twisted_lane(const gdn_case *test, int64_t lane);
+int64_t gdn_twisted_channel(const gdn_case *test, int64_t channel);
+
 #endif

@@ -20,6 +20,15 @@ static gdn_random stream_of(const gdn_case *test, gdn_field field, uint64_t part
     return (gdn_random){.seed = test->seed, .stream = (uint64_t)field + (part << 32)};
 }
 
+static void number_tokens(gdn_plan *plan, const gdn_case *test) {
+    int64_t token = 0;
+    for (size_t i = 0; i < test->n_sequences; i++) {
+        for (int64_t t = 0; t < test->sequences[i].length; t++) {
+            plan->token_items[token++] = test->sequences[i].first_item + t;
+        }
+    }
+}
+
 /* Lays sequences one after the other into rows, in the order given. */
 static void place_sequences(gdn_plan *plan, const gdn_case *test, const uint32_t *order) {
     int64_t *first = plan->sequence_slots; /* borrowed as scratch: filled for real later */
@@ -77,7 +86,7 @@ static int64_t slots_of(const gdn_case *test, const gdn_sequence *s) {
 
 /* Every named slot is distinct and none is slot 0, which belongs to nobody. */
 static void place_slots(gdn_plan *plan, const gdn_case *test, uint32_t *scratch) {
-    const gdn_random random = stream_of(test, GDN_FIELD_SLOTS, 0);
+    const gdn_random random = stream_of(test, GDN_FIELD_SLOTS, 2 * test->twist.pool);
     gdn_random_permutation(&random, (uint32_t)(plan->slots - 1), scratch);
     int64_t next = 0;
     for (size_t i = 0; i < test->n_sequences; i++) {
@@ -95,7 +104,7 @@ static void place_slots(gdn_plan *plan, const gdn_case *test, uint32_t *scratch)
 /* Rows of the intermediate tensors, two places more than sequences: poison behind those of
  * requests, or between places in any order. */
 static void place_buffers(gdn_plan *plan, const gdn_case *test, uint32_t *scratch) {
-    const gdn_random random = stream_of(test, GDN_FIELD_SLOTS, 1);
+    const gdn_random random = stream_of(test, GDN_FIELD_SLOTS, 2 * test->twist.pool + 1);
     const bool by_index = test->conventions.buffer_rows == GDN_BUFFER_BY_INDEX;
     gdn_random_permutation(&random, (uint32_t)plan->places, scratch);
     for (int64_t i = 0; plan->places > 0 && i < plan->spec; i++) {
@@ -144,15 +153,18 @@ gdn_status gdn_plan_create(gdn_plan *plan, const gdn_case *test, gdn_error *err)
     plan->conv_rows = max64(gdn_plan_conv_rows(test), test->conv_rows);
     const int64_t sequences = plan->non_spec + plan->spec;
     plan->token_rows = calloc((size_t)plan->tokens + 1, sizeof(int64_t));
+    plan->token_items = calloc((size_t)plan->tokens + 1, sizeof(int64_t));
     plan->sequence_slots = calloc((size_t)(sequences * plan->columns) + 1, sizeof(int64_t));
     plan->sequence_places = calloc((size_t)plan->spec + 1, sizeof(int64_t));
     uint32_t *scratch = calloc(
         (size_t)max64(plan->tokens, max64(plan->slots, sequences)) + 1, sizeof *scratch);
-    if (!plan->token_rows || !plan->sequence_slots || !plan->sequence_places || !scratch) {
+    if (!plan->token_rows || !plan->token_items || !plan->sequence_slots ||
+        !plan->sequence_places || !scratch) {
         free(scratch);
         gdn_plan_destroy(plan);
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for the rows of %s", test->id);
     }
+    number_tokens(plan, test);
     place_rows(plan, test, scratch);
     place_slots(plan, test, scratch);
     place_buffers(plan, test, scratch);
@@ -162,6 +174,7 @@ gdn_status gdn_plan_create(gdn_plan *plan, const gdn_case *test, gdn_error *err)
 
 void gdn_plan_destroy(gdn_plan *plan) {
     free(plan->token_rows);
+    free(plan->token_items);
     free(plan->sequence_slots);
     free(plan->sequence_places);
     *plan = (gdn_plan){0};

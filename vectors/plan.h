@@ -15,6 +15,7 @@ typedef struct gdn_plan {
     int64_t slots, conv_rows; ///< of the state pools
     bool indexed;             ///< rows differ from the local token order
     int64_t *token_rows;      ///< [tokens]: row of each token; local order, non-spec first
+    int64_t *token_items;     ///< [tokens]: whose numbers each has, in the same order
     int64_t *sequence_slots;  ///< [sequences][columns]; non-spec ones, and those whose
                               ///< states go to a buffer, use column 0
     int64_t places;           ///< of intermediate tensors: Q adjacent rows each; 0: none

@@ -113,7 +113,7 @@ static void fill_ssm_state(const filler *f) {
                    : f->plan->sequence_slots[(int64_t)i * f->plan->columns + column];
 #pragma omp parallel for schedule(static) if (is_large(f))
         for (int64_t row = 0; row < rows; row++) {
-            gdn_fill_values(test, GDN_FIELD_STATE, (int64_t)i, row, rows, test->head_k_dim,
+            gdn_fill_values(test, GDN_FIELD_STATE, s->source, row, rows, test->head_k_dim,
                             run_of(f));
             const int64_t at = slot * state->stride[0] +
                                row / test->head_v_dim * state->stride[1] +
@@ -160,7 +160,7 @@ static void fill_conv_state(const filler *f) {
                                       : gdn_plan_conv_kept(test) - history;
         for (int64_t w = -older; w < history; w++) {
             gdn_fill_values(test, w < 0 ? GDN_FIELD_CONV_OLDER : GDN_FIELD_CONV_HISTORY,
-                            (int64_t)i, w < 0 ? older + w : w, w < 0 ? older : history,
+                            s->source, w < 0 ? older + w : w, w < 0 ? older : history,
                             f->plan->channels, run_of(f));
             gdn_store_run(state->data, state->dtype,
                           slot * state->stride[0] + (row + w) * state->stride[sd ? 1 : 2],
@@ -234,12 +234,13 @@ static void fill_conv(const filler *f) {
 #pragma omp parallel for schedule(static) if (is_large(f))
     for (int64_t t = 0; t < f->plan->tokens; t++) {
         const int64_t at = t * x->stride[0];
+        const int64_t item = f->plan->token_items[t];
         for (int64_t h = 0; h < heads; h++) {
-            put(f, x, at + h * k_dim, GDN_FIELD_Q, t, h, heads, k_dim);
-            put(f, x, at + (heads + h) * k_dim, GDN_FIELD_K, t, h, heads, k_dim);
+            put(f, x, at + h * k_dim, GDN_FIELD_Q, item, h, heads, k_dim);
+            put(f, x, at + (heads + h) * k_dim, GDN_FIELD_K, item, h, heads, k_dim);
         }
         for (int64_t hv = 0; hv < f->plan->value_heads; hv++) {
-            put(f, x, at + 2 * heads * k_dim + hv * test->head_v_dim, GDN_FIELD_V, t, hv,
+            put(f, x, at + 2 * heads * k_dim + hv * test->head_v_dim, GDN_FIELD_V, item, hv,
                 f->plan->value_heads, test->head_v_dim);
         }
     }
@@ -254,8 +255,9 @@ static void fill_gating(const filler *f) {
     gdn_tensor *b = tensor_of(f, "b");
 #pragma omp parallel for schedule(static) if (is_large(f))
     for (int64_t t = 0; t < f->plan->tokens; t++) {
-        put(f, a, t * a->stride[0], GDN_FIELD_A, t, 0, 1, f->plan->value_heads);
-        put(f, b, t * b->stride[0], GDN_FIELD_B, t, 0, 1, f->plan->value_heads);
+        const int64_t item = f->plan->token_items[t];
+        put(f, a, t * a->stride[0], GDN_FIELD_A, item, 0, 1, f->plan->value_heads);
+        put(f, b, t * b->stride[0], GDN_FIELD_B, item, 0, 1, f->plan->value_heads);
     }
     fill_gate_parameters(f);
 }
@@ -266,10 +268,11 @@ static void put_gates(const filler *f, int64_t token, gdn_tensor *g, gdn_tensor 
     const int64_t heads = f->plan->value_heads;
     double *a = run_of(f), *A_log = a + heads, *dt_bias = A_log + heads,
            *b = dt_bias + heads;
-    gdn_fill_values(f->test, GDN_FIELD_A, token, 0, 1, heads, a);
+    const int64_t item = f->plan->token_items[token];
+    gdn_fill_values(f->test, GDN_FIELD_A, item, 0, 1, heads, a);
     gdn_fill_values(f->test, GDN_FIELD_A_LOG, 0, 0, 1, heads, A_log);
     gdn_fill_values(f->test, GDN_FIELD_DT_BIAS, 0, 0, 1, heads, dt_bias);
-    gdn_fill_values(f->test, GDN_FIELD_B, token, 0, 1, heads, b);
+    gdn_fill_values(f->test, GDN_FIELD_B, item, 0, 1, heads, b);
     const gdn_conventions *conventions = &f->test->conventions;
     for (int64_t h = 0; h < heads; h++) {
         const double sp = gdn_softplus(a[h] + dt_bias[h], conventions->softplus_beta,
@@ -291,14 +294,15 @@ static void fill_delta(const filler *f) {
     gdn_tensor *v = tensor_of(f, "v");
 #pragma omp parallel for schedule(static) if (is_large(f))
     for (int64_t t = 0; t < f->plan->tokens; t++) {
+        const int64_t item = f->plan->token_items[t];
         for (int64_t h = 0; h < f->plan->key_heads; h++) {
-            put(f, q, t * q->stride[0] + h * q->stride[1], GDN_FIELD_Q, t, h,
+            put(f, q, t * q->stride[0] + h * q->stride[1], GDN_FIELD_Q, item, h,
                 f->plan->key_heads, test->head_k_dim);
-            put(f, k, t * k->stride[0] + h * k->stride[1], GDN_FIELD_K, t, h,
+            put(f, k, t * k->stride[0] + h * k->stride[1], GDN_FIELD_K, item, h,
                 f->plan->key_heads, test->head_k_dim);
         }
         for (int64_t hv = 0; hv < f->plan->value_heads; hv++) {
-            put(f, v, t * v->stride[0] + hv * v->stride[1], GDN_FIELD_V, t, hv,
+            put(f, v, t * v->stride[0] + hv * v->stride[1], GDN_FIELD_V, item, hv,
                 f->plan->value_heads, test->head_v_dim);
         }
         if (test->gates == GDN_GATES_GIVEN) {
@@ -322,20 +326,21 @@ static void put_projections(const filler *f, int64_t token, gdn_tensor *qkvz,
     const int64_t HK = p->key_heads, HV = p->value_heads;
     const int64_t group = 2 * K + 2 * r * V;
     const int64_t row = p->token_rows[token] * qkvz->stride[0];
+    const int64_t item = p->token_items[token];
     for (int64_t h = 0; h < HK; h++) {
-        put(f, qkvz, row + (separate ? h * K : h * group), GDN_FIELD_Q, token, h, HK, K);
-        put(f, qkvz, row + (separate ? (HK + h) * K : h * group + K), GDN_FIELD_K, token, h,
+        put(f, qkvz, row + (separate ? h * K : h * group), GDN_FIELD_Q, item, h, HK, K);
+        put(f, qkvz, row + (separate ? (HK + h) * K : h * group + K), GDN_FIELD_K, item, h,
             HK, K);
     }
     for (int64_t hv = 0; hv < HV; hv++) {
         const int64_t v =
             separate ? 2 * HK * K + hv * V : hv / r * group + 2 * K + hv % r * V;
-        put(f, qkvz, row + v, GDN_FIELD_V, token, hv, HV, V);
-        put(f, qkvz, row + v + (separate ? HV : r) * V, GDN_FIELD_Z, token, hv, HV, V);
+        put(f, qkvz, row + v, GDN_FIELD_V, item, hv, HV, V);
+        put(f, qkvz, row + v + (separate ? HV : r) * V, GDN_FIELD_Z, item, hv, HV, V);
     }
     double *b = run_of(f), *a = b + HV;
-    gdn_fill_values(test, GDN_FIELD_B, token, 0, 1, HV, b);
-    gdn_fill_values(test, GDN_FIELD_A, token, 0, 1, HV, a);
+    gdn_fill_values(test, GDN_FIELD_B, item, 0, 1, HV, b);
+    gdn_fill_values(test, GDN_FIELD_A, item, 0, 1, HV, a);
     const int64_t ba_row = p->token_rows[token] * ba->stride[0];
     for (int64_t hv = 0; hv < HV; hv++) {
         const int64_t at = ba_row + (separate ? hv : hv / r * 2 * r + hv % r);

@@ -86,30 +86,38 @@ static void test_batch_order_and_history(void **state) {
     gdn_case test =
         make("{" ATTENTION ", 'batch': 'rag4x3+pre3x7+dec1+spec1x2', 'seed': 2}");
     const gdn_sequence expected[] = {
-        {GDN_SEQ_PREFILL, 7, 0, true, false}, {GDN_SEQ_PREFILL, 7, 0, false, false},
-        {GDN_SEQ_PREFILL, 7, 0, true, false}, {GDN_SEQ_DECODE, 1, 0, true, false},
-        {GDN_SEQ_SPEC, 3, 2, true, false},    {GDN_SEQ_SPEC, 2, 3, true, false},
-        {GDN_SEQ_SPEC, 1, 0, true, false},    {GDN_SEQ_SPEC, 3, 1, true, false},
-        {GDN_SEQ_SPEC, 2, 2, true, false},
+        {GDN_SEQ_PREFILL, 7, 0, true, false, 0, 0},
+        {GDN_SEQ_PREFILL, 7, 0, false, false, 0, 0},
+        {GDN_SEQ_PREFILL, 7, 0, true, false, 0, 0},
+        {GDN_SEQ_DECODE, 1, 0, true, false, 0, 0},
+        {GDN_SEQ_SPEC, 3, 2, true, false, 0, 0},
+        {GDN_SEQ_SPEC, 2, 3, true, false, 0, 0},
+        {GDN_SEQ_SPEC, 1, 0, true, false, 0, 0},
+        {GDN_SEQ_SPEC, 3, 1, true, false, 0, 0},
+        {GDN_SEQ_SPEC, 2, 2, true, false, 0, 0},
     };
     assert_int_equal(test.n_sequences, sizeof expected / sizeof expected[0]);
     assert_int_equal(test.columns, 3);
+    int64_t item = 0;
     for (size_t i = 0; i < test.n_sequences; i++) {
         check_sequence(&test, i, expected[i]);
+        assert_int_equal(test.sequences[i].source, i);
+        assert_int_equal(test.sequences[i].first_item, item);
+        item += expected[i].length;
     }
     gdn_case_destroy(&test);
 
     test = make("{" ATTENTION
                 ", 'batch': 'pre2x2+dec1+spec1x4', 'initial': 'none', 'accepted': 'full'}");
-    check_sequence(&test, 0, (gdn_sequence){GDN_SEQ_PREFILL, 2, 0, false, false});
-    check_sequence(&test, 2, (gdn_sequence){GDN_SEQ_DECODE, 1, 0, false, false});
-    check_sequence(&test, 3, (gdn_sequence){GDN_SEQ_SPEC, 4, 4, true, false});
+    check_sequence(&test, 0, (gdn_sequence){GDN_SEQ_PREFILL, 2, 0, false, false, 0, 0});
+    check_sequence(&test, 2, (gdn_sequence){GDN_SEQ_DECODE, 1, 0, false, false, 0, 0});
+    check_sequence(&test, 3, (gdn_sequence){GDN_SEQ_SPEC, 4, 4, true, false, 0, 0});
     gdn_case_destroy(&test);
 
     test = make("{" ATTENTION
                 ", 'batch': 'pre2x2+spec1x4', 'initial': 'absent', 'accepted': 'one'}");
-    check_sequence(&test, 1, (gdn_sequence){GDN_SEQ_PREFILL, 2, 0, true, false});
-    check_sequence(&test, 2, (gdn_sequence){GDN_SEQ_SPEC, 4, 1, true, false});
+    check_sequence(&test, 1, (gdn_sequence){GDN_SEQ_PREFILL, 2, 0, true, false, 0, 0});
+    check_sequence(&test, 2, (gdn_sequence){GDN_SEQ_SPEC, 4, 1, true, false, 0, 0});
     gdn_case_destroy(&test);
 }
 
@@ -117,8 +125,8 @@ static void test_metadata_rows(void **state) {
     (void)state;
     gdn_case test = make("{'op': 'gdn_metadata', 'profile': 'vllm-xpu@b', " DIMS
                          ", 'batch': 'spec1x3+pre1x50+pad2'}");
-    check_sequence(&test, 0, (gdn_sequence){GDN_SEQ_SPEC, 3, 0, true, false});
-    check_sequence(&test, 1, (gdn_sequence){GDN_SEQ_PREFILL, 50, 0, true, false});
+    check_sequence(&test, 0, (gdn_sequence){GDN_SEQ_SPEC, 3, 0, true, false, 0, 0});
+    check_sequence(&test, 1, (gdn_sequence){GDN_SEQ_PREFILL, 50, 0, true, false, 0, 0});
     assert_int_equal(test.n_sequences, 2);
     assert_int_equal(test.pad_requests, 2);
     assert_int_equal(gdn_case_tokens(&test), 53);

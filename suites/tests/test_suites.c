@@ -142,7 +142,8 @@ static void test_schema_matches_members(void **state) {
     gdn_suite_destroy(&suite);
     assert_non_null(properties);
     /* not written at their defaults, as in this case */
-    static const char *const spare[] = {"gates", "chunked", "l2norm", "tree", "conv_rows"};
+    static const char *const spare[] = {"gates", "chunked",   "l2norm",
+                                        "tree",  "conv_rows", "relation"};
     for (size_t i = 0; i < sizeof spare / sizeof spare[0]; i++) {
         assert_null(json_object_get(members, spare[i]));
         json_object_set_new(members, spare[i], json_null());
@@ -188,6 +189,7 @@ static bool is_silent_default(const char *name, const json_t *value) {
     return (strcmp(name, "gates") == 0 && strcmp(text, "given") == 0) ||
            (strcmp(name, "tree") == 0 && strcmp(text, "none") == 0) ||
            (strcmp(name, "l2norm") == 0 && json_is_true(value)) ||
+           (strcmp(name, "relation") == 0 && strcmp(text, "none") == 0) ||
            strcmp(name, "chunked") == 0; /* the batch's, which the id's flags tell */
 }
 

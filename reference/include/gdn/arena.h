@@ -43,6 +43,9 @@ GDN_NODISCARD gdn_status gdn_arena_create(gdn_arena *arena, const gdn_tensor *sh
 /// every byte, against which gdn_arena_restore() and the judge compare.
 GDN_NODISCARD gdn_status gdn_arena_freeze(gdn_arena *arena, gdn_error *err);
 
+/// Takes the image again, for inputs that come from an earlier call. The arena is frozen.
+void gdn_arena_refreeze(gdn_arena *arena);
+
 /// Puts the frozen bytes back, for a second run on the same inputs.
 void gdn_arena_restore(gdn_arena *arena);
 
