@@ -22,7 +22,7 @@ class Missing:
 
 
 def load(path):
-    spec = importlib.util.spec_from_file_location(os.path.basename(path)[:-3], path)
+    spec = importlib.util.spec_from_file_location("gdn_backend", path)
     backend = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = backend
     try:

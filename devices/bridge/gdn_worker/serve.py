@@ -40,11 +40,12 @@ def read_options(text, known):
     return known
 
 
-def load_file(path):
+def load_file(path, variant):
     """A Python file that is on no path, run for what it registers."""
     import importlib.util
     spec = importlib.util.spec_from_file_location("gdn_op_double", path)
     module = importlib.util.module_from_spec(spec)
+    module.VARIANT = variant
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
 
@@ -58,14 +59,16 @@ class Worker:
     # ---- hello ----
 
     def load_double(self, choice):
-        """The shipped double of this backend ("1") or somebody's own file."""
-        if choice == "1":
+        """The shipped double of this backend ("1") or somebody's own file, and behind an @
+        which revision it plays."""
+        choice, _, variant = choice.partition("@")
+        if choice in ("1", ""):
             name = os.path.basename(self.backend.__file__)
             choice = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
                                   "doubles", name)
         if not os.path.isfile(choice):
             raise Refusal(ARG, f"double: there is no {choice}")
-        load_file(choice)
+        load_file(choice, variant)
 
     def hello(self, request):
         if request.get("protocol") != PROTOCOL:
@@ -78,7 +81,7 @@ class Worker:
             raise Refusal(UNSUPPORTED, last_line(missing))
         options = getattr(self.backend, "OPTIONS", {})
         known = {**options, "double": ""}
-        double = read_options(request["options"], known).pop("double")
+        double = read_options(request["options"], known)["double"]
         options.update(known)
         try:
             if double:

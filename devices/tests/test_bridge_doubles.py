@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Backends whose hardware is not here, against op doubles under the real ops' names: right ones
+pass their cases, and what is broken on purpose, in a double or in the backend, fails.
+
+Usage: test_bridge_doubles.py BINDIR SOURCEDIR [unittest arguments]
+"""
+import collections
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BIN, SOURCE = sys.argv[1:3]
+PROGRAM = os.path.join(BIN, "gdn-conform")
+BRIDGE = os.path.join(SOURCE, "devices/bridge")
+TESTS = os.path.join(SOURCE, "devices/tests")
+
+
+class Case(unittest.TestCase):
+    NAME = None  # of the backend and of its double
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="gdn-doubles-")
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def run_cases(self, device, suite, glob="*"):
+        """-> how many cases ended in which verdict; self.report is the report."""
+        path = os.path.join(self.folder, "report.json")
+        result = subprocess.run(
+            [PROGRAM, "run", "--device", f"bridge:{device}", "--suite", suite, "--case", glob,
+             "--report", path, "--no-diagnosis"],
+            env={**os.environ, "GDN_PYTHON": sys.executable}, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, check=False)
+        self.assertIn(result.returncode, (0, 1, 3), result.stdout)
+        self.stdout = result.stdout
+        with open(path, encoding="utf-8") as file:
+            self.report = json.load(file)
+        self.identity = self.report["device"]
+        return dict(collections.Counter(c["verdict"] for c in self.report["cases"]))
+
+    def passes(self, count, *arguments):
+        verdicts = self.run_cases(*arguments)
+        self.assertEqual(verdicts, {"pass": count}, self.stdout)
+
+    def broken(self, what, old, new, count=1):
+        """A copy of the backend ("backends") or of its double with one thing wrong."""
+        with open(os.path.join(BRIDGE, what, self.NAME + ".py"), encoding="utf-8") as file:
+            text = file.read()
+        self.assertEqual(text.count(old), count, old)
+        path = os.path.join(self.folder, what + ".py")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text.replace(old, new))
+        return path
+
+    def double_fails(self, old, new, suite, glob, count=1):
+        path = self.broken("doubles", old, new, count)
+        verdicts = self.run_cases(f"{self.NAME},double={path}", suite, glob)
+        self.assertGreater(verdicts.get("fail", 0), 0, f"{new}: {self.stdout}")
+
+    def backend_fails(self, old, new, suite, glob, count=1):
+        path = self.broken("backends", old, new, count)
+        double = os.path.join(BRIDGE, "doubles", self.NAME + ".py")
+        verdicts = self.run_cases(f"{path},double={double}", suite, glob)
+        self.assertGreater(verdicts.get("fail", 0), 0, f"{new}: {self.stdout}")
+
+
+class VllmXpu(Case):
+    NAME = "vllm_xpu"
+
+    def test_the_fused_op_with_a_sliding_line_and_ragged_drafts(self):
+        self.passes(28, "vllm_xpu,double", "smoke", "gdn_attention/vllm-xpu@b/*")
+        self.assertEqual(self.identity["hardware"], "op double, not run on hardware")
+        self.assertIn("op double, not run on hardware", self.identity["driver"])
+        self.assertIn("conv window sliding, ragged drafts", self.identity["build"])
+
+    def test_the_stages_with_snapshots(self):
+        self.passes(23, "vllm_xpu,ops=split,double=@a", "smoke", "gdn_attention/vllm-xpu@a/*")
+        self.assertIn("conv window snapshot, no ragged drafts", self.identity["build"])
+
+    def test_the_delta_stage_alone(self):
+        self.passes(4, "vllm_xpu,ops=split,double",
+                    os.path.join(TESTS, "vllm_xpu_stages.json"))
+
+    def test_heads_of_the_models(self):
+        self.passes(3, "vllm_xpu,double", "qwen3-next",
+                    "gdn_attention/vllm-xpu@b/qwen3-next-tp8/mixed-*n0")
+
+    def test_what_the_ops_do_not_offer_is_declined_by_name(self):
+        verdicts = self.run_cases("vllm_xpu,double", "smoke", "*/vllm-xpu@?/*1x[69]/*")
+        self.assertEqual(set(verdicts), {"pass", "unsupported"})
+        reasons = {c["id"].split("/")[0]: c["message"] for c in self.report["cases"]
+                   if c["verdict"] == "unsupported"}
+        self.assertIn("no causal_conv1d", reasons["causal_conv1d"])
+
+    def test_another_revision_than_the_profile_variant_is_declined(self):
+        verdicts = self.run_cases("vllm_xpu,double=@a", "smoke",
+                                  "gdn_attention/vllm-xpu@b/*spec1*")
+        self.assertEqual(set(verdicts), {"unsupported"})
+        self.assertIn("conv_window sliding: this op knows snapshot", self.stdout)
+
+    def test_a_wrong_layout(self):
+        self.double_fails("self.k, self.v, self.separate = head_k_dim, head_v_dim, separate",
+                          "self.k, self.v, self.separate = head_k_dim, head_v_dim, not separate",
+                          "smoke", "gdn_attention/vllm-xpu@b/*dec3/*")
+
+    def test_a_view_of_the_state_instead_of_its_transpose(self):
+        self.double_fails(
+            "state = ssm_state[slot].float()\n",
+            "state = ssm_state[slot].view(v.shape[1], q.shape[2], v.shape[2])"
+            ".transpose(1, 2).float().contiguous()\n",
+            "smoke", "gdn_attention/vllm-xpu@b/*dec1/*")
+
+    def test_a_write_to_slot_0(self):
+        self.double_fails("state = ssm_state[slot].float()\n",
+                          "state = ssm_state[slot].float()\n        ssm_state[0, 0, 0, 0] = 1\n",
+                          "smoke", "gdn_attention/vllm-xpu@b/*dec1/*")
+
+    def test_int64_indices(self):
+        self.backend_fails("attend({name: call[name] for name in call.tensors}, scalars)",
+                           "attend({name: call[name].long() if name.endswith('_loc') else "
+                           "call[name] for name in call.tensors}, scalars)",
+                           "smoke", "gdn_attention/vllm-xpu@b/*dec1/*")
+        case = next(c for c in self.report["cases"] if c["verdict"] == "fail")
+        self.assertIn("query_start_loc must be int32 but is torch.int64", case["message"])
+        self.assertIn("Traceback", case["output"])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:])
