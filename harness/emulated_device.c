@@ -15,7 +15,7 @@ typedef struct device {
     const gdn_tensor *x, *ba;                  /* of gdn_attention */
     const gdn_tensor *starts, *slots, *initial, *rows;
     int64_t key_heads, heads, k_dim, v_dim;
-    bool chunked;
+    bool chunked, l2norm;
 } device;
 
 bool gdnp_emulated_supports(const gdn_case *test) {
@@ -68,7 +68,7 @@ static void finish_key(const device *d, float *x, bool query) {
     const float scale = query ? 1.0F / sqrtf((float)d->k_dim) : 1.0F;
     const gdn_chunk_qk rounding = d->chunked ? d->conventions->chunk_qk : GDN_CHUNK_QK_NONE;
     const gdn_dtype storage = d->out->dtype;
-    const float norm = norm_of(d, x);
+    const float norm = d->l2norm ? norm_of(d, x) : 1.0F;
     for (int64_t i = 0; i < d->k_dim; i++) {
         float y = x[i] / norm;
         switch (rounding) {
@@ -299,6 +299,7 @@ void gdnp_emulated_run(const gdn_problem *problem, const gdn_golden *golden,
         .v_dim = test->head_v_dim,
         .chunked = attention ? gdn_call_scalar(call, "num_prefills", 0) > 0
                              : gdn_call_scalar(call, "chunked", 0) != 0,
+        .l2norm = gdn_call_scalar(call, "use_qk_l2norm", 1) != 0,
     };
     for (int64_t i = 0; i + 1 < d.starts->shape[0]; i++) {
         run_sequence(&d, i);

@@ -11,6 +11,7 @@
 #include "emulated_device.h"
 #include "gdn/profile.h"
 #include "judge.h"
+#include "lattice.h"
 
 static const struct {
     gdn_numeric_class class;
@@ -37,6 +38,10 @@ static const char *const SHAPES[] = {
     "\"model\"",
     "\"batch\": \"pre1x3\", \"num_k_heads\": 1, \"num_v_heads\": 1, \"head_k_dim\": 128,"
     " \"head_v_dim\": 128, \"state_dtype\": \"fp32\", \"dtype\": \"fp16\"",
+    "\"batch\": \"pre1x129+dec1\", \"num_k_heads\": 2, \"num_v_heads\": 4,"
+    " \"head_k_dim\": 64, \"head_v_dim\": 16, \"fill\": \"lattice\"",
+    "\"batch\": \"pre1x65\", \"num_k_heads\": 1, \"num_v_heads\": 2, \"head_k_dim\": 128,"
+    " \"head_v_dim\": 16, \"state_dtype\": \"bf16\", \"fill\": \"lattice-alpha0\"",
 };
 #define SHAPE_COUNT (sizeof SHAPES / sizeof SHAPES[0])
 
@@ -90,13 +95,19 @@ static gdn_status run_class(gdn_false_alarms *result, gdn_case *test, size_t cla
                                    : gdn_call_scalar(&problem.call, "chunked", 0) != 0;
     const kernel_style *styles = matrix && chunked ? MMA_STYLES : KERNEL_STYLES;
     const int n = matrix && chunked ? MMA_STYLE_COUNT : KERNEL_STYLE_COUNT;
-    for (int i = 0; status == GDN_OK && i < n; i++) {
-        kernel_style style = styles[i];
+    /* What needs no tolerance holds at every length of a chunk. */
+    static const int CHUNKS[] = {16, 32, 64, 128};
+    const int lengths = gdn_case_is_lattice(test) && matrix && chunked ? 4 : 1;
+    for (int i = 0; status == GDN_OK && i < n * lengths; i++) {
+        kernel_style style = styles[i / lengths];
         style.operand = CLASSES[class].operand;
-        style.chunk = chunked ? style.chunk : 0;
+        style.chunk = !chunked                          ? 0
+                      : lengths > 1 && style.chunk != 0 ? CHUNKS[i % lengths]
+                                                        : style.chunk;
         /* A kernel without a chunk in a class of matrix units is no kernel of it; chunk
          * kernels in fp32 that sum gates in fp32 have no limit yet (BOUND.md). */
-        if (style.chunk <= 64 || test->conventions.state_carry == GDN_CARRY_CALL) {
+        if (style.chunk <= 64 || lengths > 1 ||
+            test->conventions.state_carry == GDN_CARRY_CALL) {
             status = judge_kernel(result, &problem, &golden, &style, CLASSES[class].name,
                                   talk, err);
         }

@@ -216,13 +216,15 @@ void gdnp_lattice_limits(gdn_expected *e, const gdn_case *test) {
     }
     const double scale = gdn_lattice_scale(test, e->tensor->name);
     const bool rounds = scale != 1.0 && !root_is_exact(test);
-    const double limit = only_copies(test) ? 0.0 : GDN_LATTICE_LIMIT / scale;
+    const bool exact = only_copies(test);
     for (int64_t i = 0; i < e->n_rows * e->row_count; i++) {
         const double integer = rint(e->golden[i] * scale);
         if (fabs(e->golden[i] * scale - integer) < 1e-6) {
             e->golden[i] = integer / scale + 0.0; /* no -0 */
         }
         /* bf16 is the coarsest type that queries and outputs have. */
-        e->limit[i] = (float)(limit + (rounds ? ldexp(fabs(e->golden[i]), -7) : 0.0));
+        const double limit =
+            GDN_LATTICE_LIMIT / scale + (rounds ? ldexp(fabs(e->golden[i]), -7) : 0.0);
+        e->limit[i] = exact ? fminf(e->limit[i], (float)limit) : (float)limit;
     }
 }

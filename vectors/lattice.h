@@ -37,9 +37,10 @@ void gdnp_lattice_values(const gdn_case *test, gdn_field field, int64_t item, in
                          int64_t heads, int64_t count, double *out);
 
 /// Golden values that are integers but for FP64's own rounding become such, and limits the
-/// lattice's: 1/32; 0 where nothing but copies, sums of integers and powers of two is left
-/// to do (gated_delta_rule with gates and keys as given, K a power of 4). Where K is no
-/// power of 4 its root is rounded with the query, and the output with it.
+/// lattice's, 1/32; but the bound where that is narrower and nothing is left to do but
+/// copies and powers of two (gated_delta_rule with gates and keys as given, K a power of
+/// 4). Such a kernel is exact, unless its exp(0) is off by what the profile grants. Where K
+/// is no power of 4 its root is rounded with the query, and the output with it.
 void gdnp_lattice_limits(gdn_expected *expected, const gdn_case *test);
 
 /// Delay of a head's tap, in tokens; `kind` GDN_FIELD_Q, _K or _V.
