@@ -129,5 +129,46 @@ class VllmXpu(Case):
         self.assertIn("Traceback", case["output"])
 
 
+class SglangNpu(Case):
+    NAME = "sglang_npu"
+    DECODE = "gated_delta_rule/sglang-npu@decode/*pad2/*"
+    VERIFY = "gated_delta_rule/sglang-npu@verify/*"
+
+    def test_its_suite(self):
+        self.passes(95, "sglang_npu,double", "sglang-npu")
+
+    def test_target_verify_by_the_other_convolutions(self):
+        for conv in ("update", "run_mode"):
+            self.passes(2, f"sglang_npu,double,conv={conv}", "smoke",
+                        "causal_conv1d/sglang-npu@verify/*")
+
+    def test_trees_and_commits(self):
+        verdicts = self.run_cases("sglang_npu,double", "tree", "*/sglang-npu@*")
+        self.assertEqual(verdicts, {"pass": 23, "unsupported": 5}, self.stdout)
+        self.assertEqual({c["message"] for c in self.report["cases"]
+                          if c["verdict"] == "unsupported"},
+                         {"the op throws at packed masks",
+                          "the op takes accept_index as wide as the chain only",
+                          "the op verifies token by token, not in blocks"})
+
+    def test_a_write_to_slot_minus_one(self):
+        self.double_fails("            if slot >= 0:\n                initial_state_source[slot] =",
+                          "            if True:\n                initial_state_source[slot] =",
+                          "smoke", self.DECODE)
+
+    def test_a_view_of_the_state_instead_of_its_transpose(self):
+        self.double_fails("state = start.float().transpose(1, 2).clone()",
+                          "state = start.float().reshape(nv, dk, dv)", "smoke", self.VERIFY)
+
+    def test_int64_indices_are_misread(self):
+        self.backend_fails('ssm_state_indices=call["intermediate_indices"],',
+                           'ssm_state_indices=call["intermediate_indices"].long(),',
+                           "smoke", self.VERIFY)
+
+    def test_windows_that_are_not_rolled_back(self):
+        self.double_fails("        if step >= 0 and shift > 0:\n", "        if False:\n",
+                          "tree", "state_commit/sglang-npu@*/plain-mixed/*")
+
+
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1] + sys.argv[3:])
