@@ -110,6 +110,22 @@ static gdn_status plan_call(gdn_device *device, const gdn_call *call, gdn_error 
     return gpu_plan_build(&device->plan, call, err);
 }
 
+/* Room for the call, so that a device without it declines. What is free is the driver's
+ * guess, and one allocation may be limited to less. */
+static gdn_status reserve(gdn_device *device, const gdn_call *call, gdn_error *why) {
+    gdn_error cause = {0};
+    gdn_status status =
+        gpu_buffer_reserve(device, &device->scratch, device->plan.scratch_bytes, &cause);
+    if (status == GDN_OK) {
+        status = gpu_buffer_reserve(device, &device->arena, call->arena_bytes, &cause);
+    }
+    return status == GDN_OK ? GDN_OK
+                            : gdn_error_set(why, GDN_ERR_UNSUPPORTED,
+                                            "an arena of %zu bytes and scratch of %zu: %s",
+                                            call->arena_bytes, device->plan.scratch_bytes,
+                                            cause.message);
+}
+
 static gdn_status gpu_supports(gdn_device *device, const gdn_call *call, gdn_error *why) {
     device->plan.arena = device->plan.scratch = 0;
     GDN_TRY(plan_call(device, call, why));
@@ -123,7 +139,7 @@ static gdn_status gpu_supports(gdn_device *device, const gdn_call *call, gdn_err
                              "arena and scratch take %zu bytes, the device has %zu", needed,
                              available + held);
     }
-    return GDN_OK;
+    return reserve(device, call, why);
 }
 
 static int compare(const void *a, const void *b) {
@@ -161,8 +177,6 @@ gdn_status gpu_run_planned(gdn_device *device, const gdn_call *call, double *sec
                            gdn_error *err) {
     const gpu_driver *d = &device->driver;
     GDN_TRY(gpu_supports(device, call, err));
-    GDN_TRY(gpu_buffer_reserve(device, &device->scratch, device->plan.scratch_bytes, err));
-    GDN_TRY(gpu_buffer_reserve(device, &device->arena, call->arena_bytes, err));
     device->plan.arena = device->arena.address;
     device->plan.scratch = device->scratch.address;
 #if GPU_LINKED

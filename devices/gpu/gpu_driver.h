@@ -21,7 +21,8 @@
 typedef uint64_t gpu_address;
 
 /* X(member, arguments): the names stand in gpu_vendor.h as GPU_NAME_<member>. `extra` of
- * launch is NULL; where GPU_LINKED, the sizes of the arguments, 0 behind the last. */
+ * launch is NULL; where GPU_LINKED, the sizes of the arguments, 0 behind the last, and an argument that is a
+ * null pointer is NULL itself. */
 #define GPU_FUNCTIONS(X)                                                                   \
     X(init, (unsigned flags))                                                              \
     X(device_count, (int *count))                                                          \

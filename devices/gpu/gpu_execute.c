@@ -34,13 +34,16 @@ static gdn_status launch(gdn_device *device, gpu_launch *l, gdn_error *err) {
     /* The struct, then the memory that its places are in. */
     size_t sizes[GPU_MAX_ARGUMENTS + 1] = {l->bytes, 8, 8};
     arguments[1] = &device->arena.address;
-    arguments[2] = &device->scratch.address;
+    arguments[2] = device->scratch.address ? &device->scratch.address : NULL;
     extra = (void **)sizes;
 #endif
     for (unsigned i = 0; i < l->arguments_count; i++) {
         arguments[i] = l->arguments + 8 * i;
 #if GPU_LINKED
-        sizes[i] = 8;
+        if (l->nulls >> i & 1) {
+            arguments[i] = NULL; /* not a pointer to a null pointer */
+        }
+        sizes[i] = l->sizes[i];
         sizes[i + 1] = 0;
 #endif
     }

@@ -31,7 +31,7 @@ static gdn_status read_option(gpu_options *options, const char *text, gdn_error 
     } strings[] = {
         {"source=", &options->source}, {"package=", &options->package},
         {"driver=", &options->driver}, {"rtc=", &options->rtc},
-        {"target=", &options->target},
+        {"target=", &options->target}, {"memory=", &options->memory},
     };
     if (GPU_GRAPHS && (strcmp(text, "graph=0") == 0 || strcmp(text, "graph=1") == 0)) {
         options->graph = text[6] == '1';
@@ -86,6 +86,7 @@ void gpu_options_destroy(gpu_options *options) {
     free(options->driver);
     free(options->rtc);
     free(options->target);
+    free(options->memory);
     *options = (gpu_options){0};
 }
 

@@ -19,6 +19,7 @@ typedef struct gpu_options {
     char *package; ///< package=DIR: a kernel package instead of those built in
     char *driver;  ///< driver=PATH: the driver library
     char *rtc;     ///< rtc=PATH: the run-time compiler
+    char *memory;  ///< memory=device|shared: where the arena is
     char *target;  ///< target=NAME: what to compile for, if not for the device's own
 } gpu_options;
 

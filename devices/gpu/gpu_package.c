@@ -230,6 +230,31 @@ const char *gpu_package_module(const gpu_package *package, size_t index, bool *i
     return package->paths[index];
 }
 
+static int module_index(const gpu_package *p, const char *name) {
+    const char *key;
+    json_t *value;
+    int index = 0;
+    json_object_foreach(json_object_get(p->json, "modules"), key, value) {
+        if (strcmp(key, name) == 0) {
+            break;
+        }
+        index++;
+    }
+    return index;
+}
+
+const char *gpu_package_kernel(const gpu_package *package, size_t module, size_t n) {
+    size_t i;
+    json_t *launch;
+    json_array_foreach(json_object_get(package->json, "launches"), i, launch) {
+        const char *of = json_string_value(json_object_get(launch, "module"));
+        if ((size_t)module_index(package, of) == module && n-- == 0) {
+            return json_string_value(json_object_get(launch, "kernel"));
+        }
+    }
+    return NULL;
+}
+
 const char *gpu_package_name(const gpu_package *package) {
     return json_string_value(json_object_get(package->json, "package"));
 }
@@ -380,19 +405,6 @@ static gdn_status bind(planning *w, const json_t *argument, uint64_t *bits, size
     return GDN_OK;
 }
 
-static int module_index(const gpu_package *p, const char *name) {
-    const char *key;
-    json_t *value;
-    int index = 0;
-    json_object_foreach(json_object_get(p->json, "modules"), key, value) {
-        if (strcmp(key, name) == 0) {
-            break;
-        }
-        index++;
-    }
-    return index;
-}
-
 static gdn_status add_launch(planning *w, const json_t *json) {
     int64_t grid[3], block[3], shared = 0;
     for (size_t i = 0; i < 3; i++) {
@@ -413,7 +425,8 @@ static gdn_status add_launch(planning *w, const json_t *json) {
                              "%lld",
                              MAX_SHARED, (long long)shared);
     }
-    unsigned char bytes[GPU_MAX_ARGUMENTS * 8];
+    unsigned char bytes[GPU_MAX_ARGUMENTS * 8], sizes[GPU_MAX_ARGUMENTS] = {0};
+    uint64_t nulls = 0;
     const json_t *arguments = json_object_get(json, "arguments");
     const size_t count = json_array_size(arguments);
     if (count > GPU_MAX_ARGUMENTS) {
@@ -425,6 +438,11 @@ static gdn_status add_launch(planning *w, const json_t *json) {
         size_t size = 0;
         GDN_TRY(bind(w, json_array_get(arguments, i), &bits, &size));
         memcpy(bytes + 8 * i, &bits, 8);
+        sizes[i] = (unsigned char)size;
+        if (size == 8 && bits == 0 &&
+            !json_object_get(json_array_get(arguments, i), "i64")) {
+            nulls |= UINT64_C(1) << i;
+        }
     }
     const int before = w->plan->count;
     GDN_TRY(gpu_plan_add(w->plan, json_string_value(json_object_get(json, "kernel")),
@@ -438,6 +456,8 @@ static gdn_status add_launch(planning *w, const json_t *json) {
         launch->block[2] = (unsigned)block[2];
         launch->shared = (unsigned)shared;
         launch->arguments_count = (unsigned)count;
+        memcpy(launch->sizes, sizes, sizeof sizes);
+        launch->nulls = nulls;
     }
     return GDN_OK;
 }

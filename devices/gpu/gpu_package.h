@@ -24,6 +24,9 @@ void gpu_package_destroy(gpu_package *package);
 size_t gpu_package_modules(const gpu_package *package);
 const char *gpu_package_module(const gpu_package *package, size_t index, bool *is_source);
 
+/// Kernel of the n-th launch that is of that module; NULL behind the last.
+const char *gpu_package_kernel(const gpu_package *package, size_t module, size_t n);
+
 const char *gpu_package_name(const gpu_package *package);
 
 /// As gpu_plan_build, with the package's launches. GDN_ERR_UNSUPPORTED: another op, a

@@ -24,7 +24,9 @@ typedef struct gpu_launch {
     const char *kernel;
     int module; ///< of a package; the kernels built in are one module
     unsigned grid[3], block[3], shared;
-    unsigned arguments_count; ///< eight bytes each; 0: one struct of `bytes`
+    unsigned arguments_count;               ///< eight bytes apart; 0: one struct of `bytes`
+    unsigned char sizes[GPU_MAX_ARGUMENTS]; ///< of the arguments, if there is a count
+    uint64_t nulls;                         ///< bit i: argument i is a null pointer
     _Alignas(16) unsigned char arguments[GPU_ARGS_BYTES];
     size_t bytes;
 } gpu_launch;

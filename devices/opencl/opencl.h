@@ -6,7 +6,7 @@
 #ifndef GDN_OPENCL_H
 #define GDN_OPENCL_H
 
-#define CL_TARGET_OPENCL_VERSION 210
+#define CL_TARGET_OPENCL_VERSION          210
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS /* clCreateCommandQueue: 1.2 devices too */
 #include <CL/cl.h>
 
@@ -66,7 +66,6 @@ typedef struct opencl_context {
     cl_context context;
     cl_device_id device;
     cl_command_queue queue; /* in order */
-    size_t allocated;
 } opencl_context;
 
 /* The devices of all platforms, in the loader's order; NULL behind the last. */

@@ -153,17 +153,12 @@ int gpu_linked_memory_free(gpu_address address) {
     return cl.clReleaseMemObject((cl_mem)(uintptr_t)address);
 }
 
-/* What one buffer may have at most: OpenCL does not tell what is free. */
+/* OpenCL does not tell what is free; a buffer that cannot be had says so. */
 int gpu_linked_memory_info(size_t *available, size_t *total) {
-    cl_ulong largest = 0, all = 0;
-    int code = cl.clGetDeviceInfo(current->device, CL_DEVICE_MAX_MEM_ALLOC_SIZE,
-                                  sizeof largest, &largest, NULL);
-    if (code == CL_SUCCESS) {
-        code = cl.clGetDeviceInfo(current->device, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof all,
-                                  &all, NULL);
-    }
-    *available = (size_t)largest;
-    *total = (size_t)all;
+    cl_ulong all = 0;
+    const int code = cl.clGetDeviceInfo(current->device, CL_DEVICE_GLOBAL_MEM_SIZE,
+                                        sizeof all, &all, NULL);
+    *available = *total = (size_t)all;
     return code;
 }
 
