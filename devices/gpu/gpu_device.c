@@ -129,6 +129,9 @@ static gdn_status reserve(gdn_device *device, const gdn_call *call, gdn_error *w
 static gdn_status gpu_supports(gdn_device *device, const gdn_call *call, gdn_error *why) {
     device->plan.arena = device->plan.scratch = 0;
     GDN_TRY(plan_call(device, call, why));
+    /* A process may have opened another device since. */
+    GDN_TRY(check(device, device->driver.context_set(device->context),
+                  GPU_NAME_context_set, why));
     size_t available = 0, total = 0;
     GDN_TRY(check(device, device->driver.memory_info(&available, &total),
                   GPU_NAME_memory_info, why));
