@@ -11,6 +11,7 @@
 #include "doctor.h"
 #include "judge.h"
 #include "plan_cases.h"
+#include "relation.h"
 #include "run_policy.h"
 #include "session.h"
 #include "shards.h"
@@ -81,11 +82,28 @@ static bool wants_maps(gdn_run_result *run, const gdn_case_result *result) {
     return !best && failing == 0;
 }
 
+static gdn_status run_relation(const gdn_planned_case *planned, gdn_session *session,
+                               gdn_case_result *result, gdn_error *err) {
+    const gdn_executor device = gdn_session_executor(session);
+    const double start = gdnp_now();
+    gdn_relation_case relation;
+    bool ran = false;
+    GDN_TRY(gdn_relation_create(&relation, planned->test, err));
+    gdn_golden_mix(&relation.calls[0].golden, result->digest);
+    const gdn_status status = gdn_relation_judge(&relation, &device, &ran, result, err);
+    gdn_relation_destroy(&relation);
+    result->total_seconds = gdnp_now() - start;
+    return status;
+}
+
 /* Inputs, device, golden values, comparison. What fails here is the harness; what the
  * device does is in the result. */
 static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session,
                            gdn_doctor *doctor, gdn_run_result *run, gdn_case_result *result,
                            gdn_error *err) {
+    if (planned->test->relation != GDN_RELATION_NONE) {
+        return run_relation(planned, session, result, err);
+    }
     gdn_problem problem = {0};
     gdn_golden golden = {0};
     const double start = gdnp_now();

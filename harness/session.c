@@ -273,3 +273,16 @@ gdn_status gdn_session_run(gdn_session *session, const gdn_problem *problem, boo
     *ran = reply.outcome == GDN_WORKER_OK;
     return settle(session, problem->call.op, &reply, result, err);
 }
+
+static gdn_status execute(void *context, const gdn_problem *problem, bool *ran,
+                          gdn_case_result *result, gdn_error *err) {
+    gdn_session *session = context;
+    bool supported;
+    *ran = false;
+    GDN_TRY(gdn_session_supports(session, problem, &supported, result, err));
+    return supported ? gdn_session_run(session, problem, ran, result, err) : GDN_OK;
+}
+
+gdn_executor gdn_session_executor(gdn_session *session) {
+    return (gdn_executor){.run = execute, .context = session};
+}

@@ -8,6 +8,7 @@
 
 #include "case.h"
 #include "device_spec.h"
+#include "executor.h"
 #include "problem.h"
 #include "result.h"
 #include "worker_host.h"
@@ -45,5 +46,8 @@ GDN_NODISCARD gdn_status gdn_session_supports(gdn_session *session,
 GDN_NODISCARD gdn_status gdn_session_run(gdn_session *session, const gdn_problem *problem,
                                          bool *ran, gdn_case_result *result,
                                          gdn_error *err);
+
+/// The device as an executor: asks whether it takes each problem, then runs it.
+gdn_executor gdn_session_executor(gdn_session *session);
 
 #endif

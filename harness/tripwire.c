@@ -22,27 +22,6 @@ static const char LONG_CASE[] =
     " \"num_k_heads\": 1, \"num_v_heads\": 2, \"head_k_dim\": 16, \"head_v_dim\": 16,"
     " \"fill\": \"model\"}";
 
-/* What a device that is right would leave in the arena. Copies are bytes: poison that
- * stands in them has to stay what it is. */
-static void answer(const gdn_golden *golden) {
-    for (size_t i = 0; i < golden->n_outputs; i++) {
-        const gdn_expected *e = &golden->outputs[i];
-        const size_t size = gdn_dtype_size(e->tensor->dtype);
-        for (int64_t row = 0; row < e->n_rows; row++) {
-            const int64_t at = e->rows[row] * e->tensor->stride[0];
-            const int64_t flat = row * e->row_count;
-            if (e->golden) {
-                gdn_store_run(e->tensor->data, e->tensor->dtype, at, 1, e->golden + flat,
-                              e->row_count);
-            } else {
-                memcpy((uint8_t *)e->tensor->data + (size_t)at * size,
-                       (const uint8_t *)e->bits + (size_t)flat * size,
-                       (size_t)e->row_count * size);
-            }
-        }
-    }
-}
-
 static void plant_nothing(gdn_arena *arena, const gdn_golden *golden) {
     (void)arena;
     (void)golden;
@@ -170,7 +149,7 @@ static gdn_status try_faults(const char *test, const gdn_problem *problem,
             continue;
         }
         gdn_arena_restore(&arena);
-        answer(golden);
+        gdn_golden_answer(golden);
         FAULTS[i].plant(&arena, golden);
         gdn_case_result result = {0};
         gdn_status status = gdn_judge_case(problem, golden, &result, err);

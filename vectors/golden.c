@@ -252,6 +252,25 @@ gdn_status gdn_golden_create(gdn_golden *golden, const gdn_problem *problem,
     return status;
 }
 
+void gdn_golden_answer(const gdn_golden *golden) {
+    for (size_t i = 0; i < golden->n_outputs; i++) {
+        const gdn_expected *e = &golden->outputs[i];
+        const size_t size = gdn_dtype_size(e->tensor->dtype);
+        for (int64_t row = 0; row < e->n_rows; row++) {
+            const int64_t at = e->rows[row] * e->tensor->stride[0];
+            const int64_t flat = row * e->row_count;
+            if (e->golden) {
+                gdn_store_run(e->tensor->data, e->tensor->dtype, at, 1, e->golden + flat,
+                              e->row_count);
+            } else {
+                memcpy((uint8_t *)e->tensor->data + (size_t)at * size,
+                       (const uint8_t *)e->bits + (size_t)flat * size,
+                       (size_t)e->row_count * size);
+            }
+        }
+    }
+}
+
 void gdn_golden_destroy(gdn_golden *golden) {
     for (size_t i = 0; i < golden->n_outputs; i++) {
         gdn_expected *e = &golden->outputs[i];

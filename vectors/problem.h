@@ -70,6 +70,10 @@ void gdn_problem_destroy(gdn_problem *problem);
 GDN_NODISCARD gdn_status gdn_golden_create(gdn_golden *golden, const gdn_problem *problem,
                                            gdn_error *err);
 
+/// Leaves in the arena what a device that is right would: golden values rounded to storage,
+/// and copies, poison that stands in them included.
+void gdn_golden_answer(const gdn_golden *golden);
+
 void gdn_golden_destroy(gdn_golden *golden);
 
 /// Bytes of golden values (FP64, or storage for exact outputs) and limits.

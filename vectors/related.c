@@ -46,6 +46,11 @@ static int64_t first_token(const gdn_case *test, int64_t s) {
     return first;
 }
 
+/* Row of a token in a tensor that has one a token. Only projections come in any order. */
+static int64_t token_row(const gdn_related_call *call, int64_t token) {
+    return call->test.op == GDN_OP_GDN_ATTENTION ? call->plan.token_rows[token] : token;
+}
+
 /* Tokens and states of a call, from the ties of its sequences. */
 static gdn_status tie_all(const gdn_related *related, gdn_related_call *call,
                           gdn_error *err) {
@@ -53,8 +58,15 @@ static gdn_status tie_all(const gdn_related *related, gdn_related_call *call,
     const size_t states = call->test.n_sequences * (size_t)columns;
     call->tokens = calloc((size_t)call->plan.tokens + 1, sizeof *call->tokens);
     call->states = calloc(states + 1, sizeof *call->states);
-    if (!call->tokens || !call->states) {
+    call->row_tokens = calloc((size_t)call->plan.rows + 1, sizeof *call->row_tokens);
+    if (!call->tokens || !call->states || !call->row_tokens) {
         return no_memory(&call->test, err);
+    }
+    for (int64_t row = 0; row < call->plan.rows; row++) {
+        call->row_tokens[row] = -1;
+    }
+    for (int64_t t = 0; t < call->plan.tokens; t++) {
+        call->row_tokens[token_row(call, t)] = t;
     }
     int64_t token = 0;
     for (size_t s = 0; s < call->test.n_sequences; s++) {
@@ -116,6 +128,7 @@ void gdn_related_destroy(gdn_related *related) {
         gdn_plan_destroy(&call->plan);
         free(call->test.sequences);
         free(call->ties);
+        free(call->row_tokens);
         free(call->tokens);
         free(call->states);
     }
@@ -146,8 +159,9 @@ static void copy_states(gdn_related_call *to, size_t s, const gdn_related_call *
         copy_row(to, a, from, b, "ssm_state");
         copy_row(to, a, from, b, "conv_state");
         if (to->plan.places > 0 && from->plan.places > 0) {
-            const int64_t p = to->plan.sequence_places[s] + c;
-            const int64_t q = from->plan.sequence_places[tie->from] + c;
+            const int64_t p = to->plan.sequence_places[(int64_t)s - to->plan.non_spec] + c;
+            const int64_t q =
+                from->plan.sequence_places[tie->from - from->plan.non_spec] + c;
             copy_row(to, p, from, q, "intermediate_state");
             copy_row(to, p, from, q, "intermediate_conv_window");
         }
@@ -169,99 +183,117 @@ void gdn_related_prepare(gdn_related *related, size_t index) {
     }
 }
 
-static bool names_tokens(const char *name) {
+bool gdn_related_is_token(const gdn_tensor *tensor) {
     static const char *const NAMES[] = {"out", "core_attn_out", "z", "g", "beta"};
     for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) {
-        if (strcmp(NAMES[i], name) == 0) {
+        if (strcmp(NAMES[i], tensor->name) == 0) {
             return true;
         }
     }
     return false;
 }
 
-/* Row of a token in a tensor that has one a token. Only projections come in any order. */
-static int64_t token_row(const gdn_related_call *call, int64_t token) {
-    return call->test.op == GDN_OP_GDN_ATTENTION ? call->plan.token_rows[token] : token;
+static const gdn_tensor *tensor_named(const gdn_related_call *call, const char *name) {
+    gdn_arena arena = call->problem.arena; /* the look-up takes no const */
+    return gdn_arena_tensor(&arena, name);
 }
 
-static gdn_same same_token(const gdn_related *related, const gdn_related_call *call,
-                           int64_t row) {
-    for (int64_t t = 0; t < call->plan.tokens; t++) {
-        if (token_row(call, t) == row && call->tokens[t].call >= 0) {
-            const gdn_same *same = &call->tokens[t];
-            return (gdn_same){same->call, token_row(&related->calls[same->call], same->at)};
-        }
+static gdn_same_row same_token(const gdn_related *related, const gdn_related_call *call,
+                               const gdn_tensor *tensor, int64_t row) {
+    const int64_t token = call->row_tokens[row];
+    if (token < 0 || call->tokens[token].call < 0) {
+        return (gdn_same_row){.call = -1};
     }
-    return (gdn_same){.call = -1};
+    const gdn_same *same = &call->tokens[token];
+    const gdn_related_call *other = &related->calls[same->call];
+    return (gdn_same_row){.call = same->call,
+                          .tensor = tensor_named(other, tensor->name),
+                          .row = token_row(other, same->at)};
 }
 
-/* Row of a column's state: a slot, or a row of the intermediate tensors. */
+static bool is_spec(const gdn_related_call *call, int64_t s) {
+    return call->test.sequences[s].kind == GDN_SEQ_SPEC;
+}
+
+/* Row of a column's state: a slot, or a row of the intermediate tensors; -1: none. */
 static int64_t state_row(const gdn_related_call *call, bool buffer, int64_t at) {
     const int64_t s = at / call->plan.columns;
-    if (buffer) {
-        return call->plan.places > 0
-                   ? call->plan.sequence_places[s] + at % call->plan.columns
-                   : -1;
+    if (!buffer) {
+        return call->plan.sequence_slots[at];
     }
-    return call->plan.sequence_slots[at];
+    return call->plan.places > 0 && is_spec(call, s)
+               ? call->plan.sequence_places[s - call->plan.non_spec] +
+                     at % call->plan.columns
+               : -1;
 }
 
-int64_t gdn_related_owner(const gdn_related_call *call, int64_t row) {
+static bool is_buffer(const gdn_tensor *tensor) {
+    return strncmp(tensor->name, "intermediate", 12) == 0;
+}
+
+static gdn_same_row same_state(const gdn_related *related, const gdn_related_call *call,
+                               const gdn_tensor *tensor, int64_t row) {
+    const bool conv = strstr(tensor->name, "conv") != NULL;
     const int64_t count = (int64_t)call->test.n_sequences * call->plan.columns;
     for (int64_t at = 0; row >= 0 && at < count; at++) {
-        if (call->plan.sequence_slots[at] == row) {
+        const gdn_same *same = &call->states[at];
+        if (same->call < 0 || state_row(call, is_buffer(tensor), at) != row) {
+            continue;
+        }
+        const gdn_related_call *other = &related->calls[same->call];
+        const bool spec = is_spec(other, same->at / other->plan.columns);
+        const bool both = spec == is_spec(call, at / call->plan.columns);
+        if (conv && !both) {
+            continue; /* lines of draft columns have as many forms as there are profiles */
+        }
+        /* A decode leaves in its slot what a draft column may leave in the buffer. */
+        const bool buffered = is_buffer(tensor) || (!both && other->plan.places > 0);
+        const char *name = buffered && !both ? "intermediate_state" : tensor->name;
+        return (gdn_same_row){.call = same->call,
+                              .tensor = tensor_named(other, name),
+                              .row = state_row(other, buffered, same->at)};
+    }
+    return (gdn_same_row){.call = -1};
+}
+
+gdn_same_row gdn_related_row(const gdn_related *related, size_t index,
+                             const gdn_tensor *tensor, int64_t row) {
+    const gdn_related_call *call = &related->calls[index];
+    /* Other queries change what is made of them, and their own conv lines. */
+    const bool queried = strstr(tensor->name, "conv") || strcmp(tensor->name, "out") == 0 ||
+                         strcmp(tensor->name, "core_attn_out") == 0;
+    if (related->relation == GDN_RELATION_REQUERIED && queried) {
+        return (gdn_same_row){.call = -1};
+    }
+    return gdn_related_is_token(tensor) ? same_token(related, call, tensor, row)
+                                        : same_state(related, call, tensor, row);
+}
+
+int64_t gdn_related_owner(const gdn_related_call *call, const gdn_tensor *tensor,
+                          int64_t row) {
+    if (gdn_related_is_token(tensor)) {
+        int64_t token = call->row_tokens[row];
+        int64_t s = 0;
+        while (token >= 0 && token >= call->test.sequences[s].length) {
+            token -= call->test.sequences[s++].length;
+        }
+        return token < 0 ? -1 : s;
+    }
+    const int64_t count = (int64_t)call->test.n_sequences * call->plan.columns;
+    for (int64_t at = 0; row >= 0 && at < count; at++) {
+        if (state_row(call, is_buffer(tensor), at) == row) {
             return at / call->plan.columns;
         }
     }
     return -1;
 }
 
-/* Conv lines of speculative columns are kept in as many forms as there are profiles: those
- * of one call and another agree only where both have the same columns. */
-static bool comparable(const gdn_related_call *call, const gdn_related_call *other,
-                       bool conv, int64_t at, int64_t there) {
-    const gdn_sequence *a = &call->test.sequences[at / call->plan.columns];
-    const gdn_sequence *b = &other->test.sequences[there / other->plan.columns];
-    return !conv || (a->kind == GDN_SEQ_SPEC) == (b->kind == GDN_SEQ_SPEC);
-}
-
-static gdn_same same_state(const gdn_related *related, const gdn_related_call *call,
-                           const gdn_tensor *tensor, int64_t row) {
-    const bool buffer = strncmp(tensor->name, "intermediate", 12) == 0;
-    const bool conv = strstr(tensor->name, "conv") != NULL;
-    const int64_t count = (int64_t)call->test.n_sequences * call->plan.columns;
-    for (int64_t at = 0; row >= 0 && at < count; at++) {
-        const gdn_same *same = &call->states[at];
-        if (same->call < 0 || state_row(call, buffer, at) != row) {
-            continue;
-        }
-        const gdn_related_call *other = &related->calls[same->call];
-        const bool spec =
-            other->test.sequences[same->at / other->plan.columns].kind == GDN_SEQ_SPEC;
-        /* A decode leaves in its slot what a draft column leaves in the buffer. */
-        const bool there =
-            buffer || (spec && other->plan.places > 0 &&
-                       call->test.sequences[at / call->plan.columns].kind != GDN_SEQ_SPEC);
-        const int64_t other_row = state_row(other, there, same->at);
-        if (other_row < 0 || !comparable(call, other, conv, at, same->at)) {
-            continue;
-        }
-        return (gdn_same){same->call, other_row};
-    }
-    return (gdn_same){.call = -1};
-}
-
-gdn_same gdn_related_row(const gdn_related *related, size_t index, const gdn_tensor *tensor,
-                         int64_t row) {
-    const gdn_related_call *call = &related->calls[index];
-    const bool tokens = names_tokens(tensor->name);
-    /* Other queries change what is made of them, and their own conv lines. */
-    const bool queried = strstr(tensor->name, "conv") || strcmp(tensor->name, "out") == 0 ||
-                         strcmp(tensor->name, "core_attn_out") == 0;
-    if (related->relation == GDN_RELATION_REQUERIED && queried) {
-        return (gdn_same){.call = -1};
-    }
-    return tokens ? same_token(related, call, row) : same_state(related, call, tensor, row);
+const gdn_tensor *gdn_related_state(const gdn_related_call *call, int64_t s, int64_t column,
+                                    int64_t *row) {
+    const bool buffer = call->plan.places > 0 && is_spec(call, s) && column > 0;
+    *row = state_row(call, buffer, s * call->plan.columns + column);
+    return *row < 0 ? NULL
+                    : tensor_named(call, buffer ? "intermediate_state" : "ssm_state");
 }
 
 int64_t gdn_related_element(const gdn_case *test, const gdn_tensor *t, int64_t element) {

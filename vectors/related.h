@@ -50,6 +50,7 @@ typedef struct gdn_related_call {
     gdn_plan plan;
     gdn_problem problem;
     gdn_related_sequence *ties; ///< one a sequence
+    int64_t *row_tokens;        ///< [plan.rows]: token in its local order, -1: padding
     gdn_same *tokens;           ///< [plan.tokens]
     gdn_same *states;           ///< [sequences * columns]
 } gdn_related_call;
@@ -73,17 +74,31 @@ void gdn_related_destroy(gdn_related *related);
 /// continues from as the arenas of earlier calls have them now.
 void gdn_related_prepare(gdn_related *related, size_t index);
 
-/// Where row `row` of an output tensor of call `index` has the same values in an earlier
-/// call: that call, and the row there in the tensor of the same name.
-gdn_same gdn_related_row(const gdn_related *related, size_t index, const gdn_tensor *tensor,
-                         int64_t row);
+/// Where an output row has the same values in an earlier call; `tensor` NULL: nowhere.
+typedef struct gdn_same_row {
+    int call;
+    const gdn_tensor *tensor; ///< of that call
+    int64_t row;
+} gdn_same_row;
+
+gdn_same_row gdn_related_row(const gdn_related *related, size_t index,
+                             const gdn_tensor *tensor, int64_t row);
+
+/// Whether an output has a row a token; else it has one a slot.
+bool gdn_related_is_token(const gdn_tensor *tensor);
 
 /// The element of that row whose value element `element` of this one has.
 int64_t gdn_related_element(const gdn_case *test, const gdn_tensor *tensor,
                             int64_t element);
 
-/// Sequence that state row `row` belongs to; -1: none.
-int64_t gdn_related_owner(const gdn_related_call *call, int64_t row);
+/// Sequence that an output row belongs to; -1: none.
+int64_t gdn_related_owner(const gdn_related_call *call, const gdn_tensor *tensor,
+                          int64_t row);
+
+/// Row and tensor of the state that sequence `s` of a call has left, for one that continues
+/// from it: NULL if it has none.
+const gdn_tensor *gdn_related_state(const gdn_related_call *call, int64_t s, int64_t column,
+                                    int64_t *row);
 
 /// Private to vectors/: the calls behind the first, their sequences and ties.
 GDN_NODISCARD gdn_status gdnp_related_calls(gdn_related *related, gdn_error *err);
