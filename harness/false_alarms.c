@@ -145,12 +145,17 @@ static gdn_status run_case(gdn_false_alarms *result, const char *op, const char 
 }
 
 static gdn_status run_profile(gdn_false_alarms *result, const char *name,
-                              const char *profiles, int seeds, FILE *talk, gdn_error *err) {
+                              const char *profiles, int seeds, bool relations, FILE *talk,
+                              gdn_error *err) {
     static const gdn_op OPS[] = {GDN_OP_GATED_DELTA_RULE, GDN_OP_GDN_ATTENTION};
     gdn_profile profile;
     GDN_TRY(gdn_profile_load(&profile, profiles, name, err));
     gdn_status status = GDN_OK;
-    for (size_t op = 0; op < sizeof OPS / sizeof OPS[0]; op++) {
+    if (relations) {
+        status =
+            gdnp_relation_alarms(result, name, profile.ops, profiles, seeds, talk, err);
+    }
+    for (size_t op = 0; !relations && op < sizeof OPS / sizeof OPS[0]; op++) {
         for (size_t shape = 0; profile.ops[OPS[op]] && shape < SHAPE_COUNT; shape++) {
             for (int seed = 0; status == GDN_OK && seed < seeds; seed++) {
                 status = run_case(result, gdn_op_get(OPS[op])->name, name, profiles, shape,
@@ -163,7 +168,7 @@ static gdn_status run_profile(gdn_false_alarms *result, const char *name,
 }
 
 gdn_status gdn_false_alarms_count(gdn_false_alarms *result, const char *profiles, int seeds,
-                                  FILE *talk, gdn_error *err) {
+                                  bool relations, FILE *talk, gdn_error *err) {
     struct dirent **entries = NULL;
     const int n = scandir(profiles, &entries, NULL, alphasort);
     gdn_status status =
@@ -176,7 +181,7 @@ gdn_status gdn_false_alarms_count(gdn_false_alarms *result, const char *profiles
             char name[128];
             snprintf(name, sizeof name, "%.*s", (int)(end - entries[i]->d_name),
                      entries[i]->d_name);
-            status = run_profile(result, name, profiles, seeds, talk, err);
+            status = run_profile(result, name, profiles, seeds, relations, talk, err);
         }
         free(entries[i]);
     }

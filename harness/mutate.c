@@ -10,6 +10,7 @@
 #include "invisible.h"
 #include "judge.h"
 #include "plan_cases.h"
+#include "relation.h"
 #include "visibility.h"
 
 /* Work of a case, in state elements touched: what decides which case is tried first. */
@@ -57,18 +58,44 @@ static gdn_status look(const gdn_problem *problem, const gdn_golden *golden,
     return GDN_OK;
 }
 
-static gdn_status try_mutant(gdn_mutant *mutant, gdn_problem *problem,
-                             const gdn_golden *golden, const gdn_mutate_options *options,
-                             gdn_sight *sight, gdn_error *err) {
+/* A case as it meets every deviation. `relation` NULL: an ordinary one. */
+typedef struct trial {
+    gdn_problem *problem; ///< of a relation its first call
+    const gdn_golden *golden;
+    gdn_relation_case *relation;
+} trial;
+
+static gdn_status run_bent(void *context, const gdn_problem *problem, bool *ran,
+                           gdn_case_result *result, gdn_error *err) {
+    (void)result;
+    *ran = true;
+    return gdn_mutate_run(problem, context, err);
+}
+
+static gdn_status judge_bent(const trial *t, gdn_conventions *bent, gdn_case_result *result,
+                             gdn_error *err) {
+    if (t->relation) {
+        const gdn_executor executor = {.run = run_bent, .context = bent};
+        bool ran;
+        return gdn_relation_judge(t->relation, &executor, &ran, result, err);
+    }
+    gdn_arena_restore(&t->problem->arena);
+    GDN_TRY(gdn_mutate_run(t->problem, bent, err));
+    return gdn_judge_case(t->problem, t->golden, result, err);
+}
+
+static gdn_status try_mutant(gdn_mutant *mutant, const trial *t,
+                             const gdn_mutate_options *options, gdn_sight *sight,
+                             gdn_error *err) {
+    gdn_problem *problem = t->problem;
+    const gdn_golden *golden = t->golden;
     gdn_conventions bent = problem->test->conventions;
     GDN_TRY(gdn_deviation_apply(mutant->deviation, &bent, err));
-    gdn_arena_restore(&problem->arena);
-    GDN_TRY(gdn_mutate_run(problem, &bent, err));
     gdn_case_result result = {0};
-    gdn_status status = gdn_judge_case(problem, golden, &result, err);
+    gdn_status status = judge_bent(t, &bent, &result, err);
     const bool killed = status == GDN_OK && result.verdict == GDN_FAIL;
     gdn_case_result_destroy(&result);
-    if (killed && options->on_kill) {
+    if (killed && options->on_kill && !t->relation) {
         status =
             options->on_kill(options->context, problem, golden, mutant->deviation, err);
     }
@@ -126,42 +153,64 @@ static bool concerns_case(const gdn_deviation *deviation, const gdn_case_plan *p
     return false;
 }
 
-static gdn_status try_case(gdn_kill_matrix *matrix, size_t row, const gdn_case *planned,
-                           const gdn_mutate_options *options, gdn_error *err) {
-    gdn_problem problem;
-    gdn_golden golden;
-    gdn_case test = *planned; /* its members stay the planned case's */
-    if (options->in_class) {
-        test.conventions.numeric_class = test.conventions.chunk_class = options->class;
-    }
-    GDN_TRY(gdn_problem_create(&problem, &test, err));
-    gdn_status status = gdn_golden_create(&golden, &problem, err);
-    if (status == GDN_OK && options->on_case && meets_all(&test, options)) {
-        status = options->on_case(options->context, &problem, &golden, err);
-    }
-    for (size_t i = 0; status == GDN_OK && i < matrix->n_mutants; i++) {
+/* Every deviation that still wants a case on this one. */
+static gdn_status try_mutants(gdn_kill_matrix *matrix, size_t row, const trial *t,
+                              const gdn_mutate_options *options, gdn_error *err) {
+    const gdn_case *test = t->problem->test;
+    for (size_t i = 0; i < matrix->n_mutants; i++) {
         gdn_mutant *mutant = &matrix->mutants[i];
-        if ((mutant->kills >= GDN_MUTATE_KILLS && !meets_all(&test, options)) ||
-            !gdn_deviation_concerns(mutant->deviation, test.op) ||
-            gdn_deviation_is_idle(mutant->deviation, &test.conventions)) {
+        if ((mutant->kills >= GDN_MUTATE_KILLS && !meets_all(test, options)) ||
+            !gdn_deviation_concerns(mutant->deviation, test->op) ||
+            gdn_deviation_is_idle(mutant->deviation, &test->conventions)) {
             continue;
         }
         const size_t at = row * matrix->n_mutants + i;
         gdn_sight sight = GDN_SIGHT_UNTRIED;
-        status = try_mutant(mutant, &problem, &golden, options, &sight, err);
+        gdn_status status = try_mutant(mutant, t, options, &sight, err);
         if (status == GDN_OK) {
             matrix->sights[at] = (uint8_t)sight;
-            matrix->proofs[at] = gdn_invisible_proof(mutant->deviation, &test);
+            matrix->proofs[at] =
+                t->relation ? NULL : gdn_invisible_proof(mutant->deviation, test);
             status = check_proof(matrix->proofs[at], sight, err);
         }
         if (status != GDN_OK) {
-            gdn_error_context(err, "%s on %s", mutant->deviation->name, test.id);
+            gdn_error_context(err, "%s on %s", mutant->deviation->name, test->id);
+            return status;
         }
     }
-    if (golden.outputs) {
-        gdn_golden_destroy(&golden);
+    return GDN_OK;
+}
+
+static gdn_status try_case(gdn_kill_matrix *matrix, size_t row, const gdn_case *planned,
+                           const gdn_mutate_options *options, gdn_error *err) {
+    gdn_problem problem = {0};
+    gdn_golden golden = {0};
+    gdn_relation_case relation = {.calls = NULL};
+    gdn_case test = *planned; /* its members stay the planned case's */
+    gdn_status status;
+    trial t = {.problem = &problem, .golden = &golden};
+    if (options->in_class) {
+        test.conventions.numeric_class = test.conventions.chunk_class = options->class;
     }
+    if (test.relation != GDN_RELATION_NONE) {
+        GDN_TRY(gdn_relation_create(&relation, &test, err));
+        t = (trial){.problem = &relation.related.calls[0].problem,
+                    .golden = &relation.calls[0].golden,
+                    .relation = &relation};
+        status = GDN_OK;
+    } else {
+        GDN_TRY(gdn_problem_create(&problem, &test, err));
+        status = gdn_golden_create(&golden, &problem, err);
+        if (status == GDN_OK && options->on_case && meets_all(&test, options)) {
+            status = options->on_case(options->context, &problem, &golden, err);
+        }
+    }
+    if (status == GDN_OK) {
+        status = try_mutants(matrix, row, &t, options, err);
+    }
+    gdn_golden_destroy(&golden);
     gdn_problem_destroy(&problem);
+    gdn_relation_destroy(&relation);
     matrix->cases++;
     return status;
 }

@@ -136,7 +136,7 @@ typedef enum gdn_relation {
 /// How the numbers of a related call differ from those of the case. All zero: not at all.
 typedef struct gdn_twist {
     int scale;     ///< v and start states times 2^scale
-    bool heads;    ///< key heads, and the value heads of each, rotate by one
+    bool heads;    ///< key heads rotate by one, and the value heads of every other one
     bool lanes;    ///< value dimensions in reverse
     bool queries;  ///< other queries
     bool recall;   ///< each query is its token's key, and beta is 1

@@ -161,10 +161,14 @@ int64_t gdn_twisted_value_head(const gdn_case *test, int64_t head) {
     if (!test->twist.heads) {
         return head;
     }
-    if (test->conventions.head_map == GDN_HEADS_TILED) {
-        return (head / heads + 1) % r * heads + gdn_twisted_key_head(test, head % heads);
-    }
-    return gdn_twisted_key_head(test, head / r) * r + (head % r + 1) % r;
+    /* Only every other group turns in itself: a map by hv mod HK would survive a rotation
+     * of all. */
+    const bool tiled = test->conventions.head_map == GDN_HEADS_TILED;
+    const int64_t key = tiled ? head % heads : head / r;
+    const int64_t own = tiled ? head / heads : head % r;
+    const int64_t turned = (own + 1 - key % 2) % r;
+    const int64_t other = gdn_twisted_key_head(test, key);
+    return tiled ? turned * heads + other : other * r + turned;
 }
 
 int64_t gdn_twisted_lane(const gdn_case *test, int64_t lane) {

@@ -47,8 +47,8 @@ gdn_status cpu_expect_positive(const char *name, int64_t value, gdn_error *err);
 void cpu_state_shape(const gdn_conventions *conventions, int64_t heads, int64_t k_dim,
                      int64_t v_dim, int64_t shape[4]);
 
-/* Threads for `items` independent pieces of work. */
-int cpu_threads(const gdn_device *device, int64_t items);
+/* Threads for `items` independent pieces of work of a call. */
+int cpu_threads(const gdn_device *device, const gdn_call *call, int64_t items);
 
 /* Zeroed memory for each of `threads`, `floats` apart, on cache line boundaries; NULL when
  * there is none. The caller frees it. */

@@ -51,7 +51,14 @@ void cpu_state_shape(const gdn_conventions *conventions, int64_t heads, int64_t 
     shape[3] = vk ? k_dim : v_dim;
 }
 
-int cpu_threads(const gdn_device *device, int64_t items) {
+/* Bytes of a call from which a team of threads is worth its start, unless options ask for
+ * one: on a busy machine a small call waits for the team longer than it computes. */
+#define WORTH_THREADS ((size_t)1 << 19)
+
+int cpu_threads(const gdn_device *device, const gdn_call *call, int64_t items) {
+    if (device->threads == 0 && call->arena_bytes < WORTH_THREADS) {
+        return 1;
+    }
     const int threads = device->threads > 0 ? device->threads : omp_get_max_threads();
     return items < threads ? (items > 0 ? (int)items : 1) : threads;
 }

@@ -144,7 +144,7 @@ static gdn_status run(gdn_device *device, const gdn_call *call, gdn_error *err) 
     GDN_TRY(cpu_group_check(&group, op.x->shape[0], op.state->shape[0], err));
     GDN_TRY(check_rows(&op, &group, err));
     const int64_t total = op.x->shape[1], blocks = (total + BLOCK - 1) / BLOCK;
-    const int threads = cpu_threads(device, group.count * blocks);
+    const int threads = cpu_threads(device, call, group.count * blocks);
     const size_t floats =
         (size_t)CPU_SEGMENT * BLOCK + cpu_conv_floats(cpu_conv_taps(&op), BLOCK);
     float *scratch = cpu_scratch_create(threads, floats);

@@ -205,7 +205,7 @@ static gdn_status run(gdn_device *device, const gdn_call *call, gdn_error *err) 
     GDN_TRY(
         cpu_group_check(&rule.group, rule.q->shape[0], rule.pool.tensor->shape[0], err));
     const int64_t items = rule.group.count * rule.value_heads;
-    const int threads = cpu_threads(device, items);
+    const int threads = cpu_threads(device, call, items);
     const size_t floats = cpu_delta_floats(rule.k_dim, rule.v_dim);
     float *scratch = cpu_scratch_create(threads, floats);
     if (!scratch) {

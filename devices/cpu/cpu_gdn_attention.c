@@ -393,7 +393,7 @@ static gdn_status run(gdn_device *device, const gdn_call *call, gdn_error *err) 
     }
     const int64_t others = at.groups[NON_SPEC].count;
     const int64_t items = (others + at.groups[SPEC].count) * at.value_heads;
-    const int threads = cpu_threads(device, items);
+    const int threads = cpu_threads(device, call, items);
     const int64_t taps = cpu_conv_taps(&at.conv);
     const size_t delta_floats = cpu_delta_floats(at.k_dim, at.v_dim);
     const size_t floats = delta_floats + 2 * cpu_conv_floats(taps, at.k_dim) +

@@ -33,7 +33,7 @@ static gdn_status run(gdn_device *device, const gdn_call *call, gdn_error *err) 
     const gdn_tensor *beta = gdn_call_tensor(call, "beta");
     const int64_t rows = a->shape[0], heads = a->shape[1];
     const gdn_conventions *conventions = call->conventions;
-    const int threads = cpu_threads(device, rows * heads / 256);
+    const int threads = cpu_threads(device, call, rows * heads / 256);
     (void)err;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t i = 0; i < rows; i++) {

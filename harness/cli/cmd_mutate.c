@@ -16,7 +16,7 @@
 /* Cases in which an input is seen before --lint leaves it alone. */
 #define LINT_ENOUGH 8
 
-enum { KEY_JSON = 256, KEY_DEVIATIONS, KEY_FULL, KEY_SUMMARY, KEY_LINT };
+enum { KEY_JSON = 256, KEY_DEVIATIONS, KEY_FULL, KEY_SUMMARY, KEY_LINT, KEY_AT_LEAST };
 
 static const struct argp_option OPTIONS[] = {
     {"suite", 's', "SUITE", 0, "Suite to score, repeatable, commas allowed (default ci)",
@@ -30,6 +30,9 @@ static const struct argp_option OPTIONS[] = {
     {"summary", KEY_SUMMARY, NULL, 0, "Print the figures of suites, judge and diagnosis",
      0},
     {"lint", KEY_LINT, NULL, 0, "Score the cases' inputs: what a change of each moves", 0},
+    {"at-least", KEY_AT_LEAST, "PERCENT", 0,
+     "Green if that share of the visible deviations is killed (default: all deviations)",
+     0},
     {"json", KEY_JSON, NULL, 0, "Print the matrix as JSON", 0},
     {0},
 };
@@ -37,11 +40,13 @@ static const struct argp_option OPTIONS[] = {
 typedef struct arguments {
     const char *suites[GDN_CLI_MAX_SUITES];
     const char *deviations;
+    double at_least; ///< per cent; 0: not asked for
     bool json, full, summary, lint;
 } arguments;
 
 static error_t parse(int key, char *arg, struct argp_state *state) {
     arguments *a = state->input;
+    char *end = NULL;
     switch (key) {
     case 's':
         gdn_cli_add_suites(state, a->suites, arg);
@@ -57,6 +62,13 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         return 0;
     case KEY_LINT:
         a->lint = true;
+        return 0;
+    case KEY_AT_LEAST:
+        a->at_least = strtod(arg, &end);
+        if (end == arg || *end != '\0' || !(a->at_least > 0.0 && a->at_least <= 100.0)) {
+            argp_error(state, "--at-least: expected a number in (0, 100] but found \"%s\"",
+                       arg);
+        }
         return 0;
     case KEY_DEVIATIONS:
         a->deviations = arg;
@@ -138,9 +150,10 @@ static int check_hunts(const gdn_kill_matrix *matrix, const arguments *a,
 
 static int report(const gdn_kill_matrix *matrix, const arguments *a,
                   const gdn_paths *paths) {
-    size_t killed = 0, idle = 0;
+    size_t killed = 0, idle = 0, visible = 0;
     for (size_t i = 0; i < matrix->n_mutants; i++) {
         killed += matrix->mutants[i].kills > 0;
+        visible += matrix->mutants[i].visible > 0;
         idle += matrix->mutants[i].idle;
     }
     if (a->full && a->json) {
@@ -159,7 +172,8 @@ static int report(const gdn_kill_matrix *matrix, const arguments *a,
         if (idle > 0) {
             printf(", %zu have no place in the profiles", idle);
         }
-        putchar('\n');
+        const double share = visible > 0 ? 100.0 * (double)killed / (double)visible : 0.0;
+        printf("; %zu are visible: %.1f %%\n", visible, share);
     }
     if (a->full) {
         print_cases(matrix);
@@ -167,6 +181,10 @@ static int report(const gdn_kill_matrix *matrix, const arguments *a,
         if (code != GDN_EXIT_GREEN) {
             return code;
         }
+    }
+    if (a->at_least > 0.0) {
+        const bool enough = 100.0 * (double)killed >= a->at_least * (double)visible;
+        return enough && visible > 0 ? GDN_EXIT_GREEN : GDN_EXIT_RED;
     }
     return killed + idle == matrix->n_mutants ? GDN_EXIT_GREEN : GDN_EXIT_RED;
 }

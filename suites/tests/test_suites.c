@@ -20,10 +20,11 @@ typedef struct shipped {
 
 /* The union last. */
 static shipped SUITES[] = {
-    {"smoke", {0}},        {"qwen3-next", {0}},      {"qwen3.5", {0}}, {"vllm-triton", {0}},
-    {"vllm-cpu-amx", {0}}, {"vllm-rocm-aiter", {0}}, {"sglang", {0}},  {"sglang-npu", {0}},
-    {"fla", {0}},          {"flashinfer", {0}},      {"ggml", {0}},    {"lattice", {0}},
-    {"ci", {0}},
+    {"smoke", {0}},       {"qwen3-next", {0}},   {"qwen3.5", {0}},
+    {"vllm-triton", {0}}, {"vllm-cpu-amx", {0}}, {"vllm-rocm-aiter", {0}},
+    {"sglang", {0}},      {"sglang-npu", {0}},   {"fla", {0}},
+    {"flashinfer", {0}},  {"ggml", {0}},         {"lattice", {0}},
+    {"relations", {0}},   {"ci", {0}},
 };
 
 enum {
