@@ -14,6 +14,8 @@ import sys
 import tempfile
 import unittest
 
+sys.dont_write_bytecode = True
+
 BIN, SOURCE = sys.argv[1:3]
 PROGRAM = os.path.join(BIN, "gdn-conform")
 BRIDGE = os.path.join(SOURCE, "devices/bridge")
@@ -168,6 +170,46 @@ class SglangNpu(Case):
     def test_windows_that_are_not_rolled_back(self):
         self.double_fails("        if step >= 0 and shift > 0:\n", "        if False:\n",
                           "tree", "state_commit/sglang-npu@*/plain-mixed/*")
+
+
+class FastdeployXpu(Case):
+    NAME = "fastdeploy_xpu"
+    OPS = ("verify_draft_tokens", "top_p_candidates", "gather_next_token")
+
+    def test_its_suite_in_both_revisions(self):
+        for revision, counts in (("a", (28, 13, 4)), ("b", (28, 11, 6))):
+            for op, count in zip(self.OPS, counts):
+                self.passes(count, f"fastdeploy_xpu,double=@{revision}", "fastdeploy-xpu",
+                            f"{op}/fastdeploy-xpu@{revision}/*")
+                self.assertIn(f"revision {revision}", self.identity["build"])
+
+    def test_ops_without_a_bridge_are_declined_by_name(self):
+        verdicts = self.run_cases("fastdeploy_xpu,double", "fastdeploy-xpu",
+                                  "naive_update_model_status/*")
+        self.assertEqual(verdicts, {"unsupported": 4})
+        self.assertIn("this backend has no naive_update_model_status", self.stdout)
+
+    def test_seed_0_for_every_slot(self):
+        self.double_fails("engine = Engine(call + slot)", "engine = Engine(0)",
+                          "fastdeploy-xpu", "verify_draft_tokens/fastdeploy-xpu@b/*topp-*")
+
+    def test_a_length_one_too_long(self):
+        self.double_fails("lens[b] = slot.length", "lens[b] = slot.length + slot.stopped",
+                          "fastdeploy-xpu", "verify_draft_tokens/fastdeploy-xpu@b/*greedy-*")
+
+    def test_the_draws_that_the_op_is_known_for(self):
+        """Contract draft_verification 2.5, host values."""
+        sys.path.insert(0, os.path.join(BRIDGE, "backends"))
+        self.addCleanup(sys.path.pop, 0)
+        import fastdeploy_xpu as backend
+        known = {("a", 0): [0.159793362] * 4, ("a", 7): [0.159793362] * 4,
+                 ("b", 0): [0.1597934, 0.1338766, 0.9036040, 0.5587660],
+                 ("b", 1): [0.1364070, 0.8502361, 0.1957638, 0.4538297],
+                 ("b", 2): [0.7838205, 0.5902413, 0.5942506, 0.2252886]}
+        for (revision, calls), draws in known.items():
+            backend.FOUND.update(revision=revision, calls=calls)
+            for slot, draw in enumerate(draws):
+                self.assertAlmostEqual(float(backend.own_draw(slot)), draw, delta=6e-8)
 
 
 if __name__ == "__main__":

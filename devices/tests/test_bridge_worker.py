@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The worker protocol in Python: what gdn_worker answers, and what a bad backend costs.
 
-Usage: test_bridge_worker.py BINDIR SOURCEDIR [unittest arguments]
+Usage: test_bridge_worker.py BINDIR SOURCEDIR CC [unittest arguments]
 """
 import glob
 import json
@@ -15,9 +15,9 @@ import sys
 import tempfile
 import unittest
 
-BIN, SOURCE = sys.argv[1:3]
-PROGRAM = os.path.join(BIN, "gdn-conform")
-BRIDGE = os.path.join(SOURCE, "devices/bridge")
+BIN, SOURCE, CC = sys.argv[1:4]
+PROGRAM = os.path.abspath(os.path.join(BIN, "gdn-conform"))
+BRIDGE = os.path.abspath(os.path.join(SOURCE, "devices/bridge"))
 LAUNCHER = os.path.join(BRIDGE, "gdn_worker")
 
 # numpy alone: a worker that loads torch takes ten times as long to start.
@@ -309,5 +309,73 @@ class Run(Folder):
         self.assertEqual(re.findall(r"(?m)^bridge:(\S+) ", out), shipped)
 
 
+class NewWorker(Folder):
+    """What new-worker writes, as it is and with the README's kernels in it."""
+
+    def judge(self, device):
+        result = subprocess.run(
+            [PROGRAM, "run", "--device", f"bridge:{device}", "--suite", "smoke", "--case", CASES],
+            env={**os.environ, "GDN_PYTHON": sys.executable}, cwd=self.folder,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        return result.returncode, result.stdout
+
+    def new_worker(self, code=0):
+        result = subprocess.run([PROGRAM, "new-worker", "new"], cwd=self.folder, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        self.assertEqual(result.returncode, code, result.stdout)
+        return result.stdout
+
+    def example(self, language):
+        with open(os.path.join(BRIDGE, "README.md"), encoding="utf-8") as file:
+            return re.search(rf"(?ms)^```{language}\n(.*?)^```", file.read()).group(1)
+
+    def edit(self, name, change):
+        path = os.path.join(self.folder, "new", name)
+        with open(path, encoding="utf-8") as file:
+            text = change(file.read())
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def test_the_readme_s_lines_pass_as_they_stand(self):
+        lines = self.example("python")
+        self.assertLessEqual(len(lines.splitlines()), 30)
+        self.write("mine.py", lines)
+        code, out = self.judge("./mine.py")
+        self.assertEqual(code, 0, out)
+        self.assertIn("planned 2 = 2 pass", out)
+
+    def test_in_python(self):
+        self.assertIn("bridge:new/worker.py", self.new_worker())
+        code, out = self.judge("new/worker.py")
+        self.assertEqual(code, 1, out)
+        self.assertIn("NotImplementedError: gdn_gating is not filled in (worker.py:", out)
+        kernel = re.search(r"(?ms)^def gdn_gating.*?\n(.*)", self.example("python")).group(1)
+        self.edit("worker.py", lambda text: text.replace(
+            '    raise NotImplementedError("gdn_gating is not filled in")\n', kernel))
+        code, out = self.judge("new/worker.py")
+        self.assertEqual(code, 0, out)
+
+    def test_in_c(self):
+        self.new_worker()
+        build = [CC, "-O2", "-Wall", "-Wextra", "-Werror", "new/worker.c", "-o", "worker",
+                 "-ljansson", "-lm"]
+        subprocess.run(build, cwd=self.folder, check=True)
+        code, out = self.judge("exec=./worker")
+        self.assertEqual(code, 1, out)
+        self.assertIn("gdn_gating is not filled in", out)
+        self.assertIn("activations other than bf16", out)
+        self.edit("worker.c", lambda text: re.sub(
+            r"(?ms)^static const char \*gdn_gating.*?^}\n", lambda _: self.example("c"), text))
+        subprocess.run(build, cwd=self.folder, check=True)
+        code, out = self.judge("exec=./worker")
+        self.assertIn("planned 2 = 1 pass + 1 unsupported", out)
+
+    def test_what_is_there_is_left_alone(self):
+        self.new_worker()
+        self.edit("worker.py", lambda text: "mine")
+        self.assertIn("new/worker.py: File exists", self.new_worker(2))
+        self.edit("worker.py", lambda text: self.assertEqual(text, "mine") or text)
+
+
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1] + sys.argv[3:])
+    unittest.main(argv=sys.argv[:1] + sys.argv[4:])

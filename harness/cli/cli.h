@@ -30,6 +30,7 @@ int gdn_cmd_import(int argc, char **argv);
 int gdn_cmd_list(int argc, char **argv);
 int gdn_cmd_merge(int argc, char **argv);
 int gdn_cmd_mutate(int argc, char **argv);
+int gdn_cmd_new_worker(int argc, char **argv);
 int gdn_cmd_pull(int argc, char **argv);
 int gdn_cmd_push(int argc, char **argv);
 int gdn_cmd_ratchet(int argc, char **argv);

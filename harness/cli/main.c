@@ -25,6 +25,7 @@ static const struct {
     {"list", gdn_cmd_list, "ops, suites, profiles, cases, deviations, vectors"},
     {"merge", gdn_cmd_merge, "one report of the shards of a run"},
     {"mutate", gdn_cmd_mutate, "the kill matrix: which known bugs the suites see"},
+    {"new-worker", gdn_cmd_new_worker, "a worker to start from, in Python and in C"},
     {"pull", gdn_cmd_pull, "fetch golden vector files from a store"},
     {"push", gdn_cmd_push, "upload golden vector files, or a report"},
     {"ratchet", gdn_cmd_ratchet, "lower the best budgets that a device is held to"},
