@@ -271,6 +271,9 @@ gdn_status gdn_session_run(gdn_session *session, const gdn_problem *problem, boo
     result->device_seconds = gdnp_now() - start;
     result->kernel_seconds = reply.seconds;
     *ran = reply.outcome == GDN_WORKER_OK;
+    if (reply.returned[0]) {
+        result->returned = strdup(reply.returned);
+    }
     return settle(session, problem->call.op, &reply, result, err);
 }
 

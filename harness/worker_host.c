@@ -423,6 +423,21 @@ gdn_status gdn_worker_supports(gdn_worker *w, const gdn_call *call, double timeo
     return GDN_OK;
 }
 
+/* Names of outputs of the op, joined by commas; false if they are anything else. */
+static bool read_returned(gdn_worker_reply *reply, gdn_op op, const json_t *names) {
+    for (size_t i = 0; i < json_array_size(names); i++) {
+        const size_t used = strlen(reply->returned);
+        const char *name = json_string_value(json_array_get(names, i));
+        const gdn_argument *argument = name ? gdn_op_argument(op, name) : NULL;
+        if (!argument || argument->access == GDN_IN ||
+            used + strlen(name) + 2 > sizeof reply->returned) {
+            return false;
+        }
+        sprintf(reply->returned + used, "%s%s", used > 0 ? "," : "", name);
+    }
+    return !names || json_is_array(names);
+}
+
 gdn_status gdn_worker_run(gdn_worker *w, const gdn_call *call, int arena_fd, double timeout,
                           gdn_worker_reply *reply, gdn_error *err) {
     json_t *answer = NULL;
@@ -434,15 +449,15 @@ gdn_status gdn_worker_run(gdn_worker *w, const gdn_call *call, int arena_fd, dou
         return GDN_OK;
     }
     const char *type = NULL;
-    double seconds = -1;
     json_error_t bad;
-    if (json_unpack_ex(answer, &bad, JSON_STRICT, "{s:s, s?:F}", "type", &type, "seconds",
-                       &seconds) != 0) {
+    json_t *returned = NULL;
+    if (json_unpack_ex(answer, &bad, JSON_STRICT, "{s:s, s?:F, s?:o}", "type", &type,
+                       "seconds", &reply->seconds, "returned", &returned) != 0) {
         conclude_garbage(w, reply, "bad answer to run", bad.text);
-    } else if (seconds < 0 && json_object_get(answer, "seconds")) {
+    } else if (reply->seconds < 0 && json_object_get(answer, "seconds")) {
         conclude_garbage(w, reply, "bad answer to run", "seconds are negative");
-    } else {
-        reply->seconds = seconds;
+    } else if (!read_returned(reply, call->op, returned)) {
+        conclude_garbage(w, reply, "bad answer to run", "returned: no outputs of the op");
     }
     json_decref(answer);
     return GDN_OK;

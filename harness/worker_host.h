@@ -46,6 +46,9 @@ typedef struct gdn_worker_reply {
     bool lost;
     /// Of run: kernel time as the worker tells it, negative if it does not.
     double seconds;
+    /// Of run: names, joined by commas, of outputs that the op returned as tensors of its
+    /// own; the worker copied them, so nothing is known of the bytes around them.
+    char returned[512];
     /// Why it is not OK, for people: one sentence in valid UTF-8. Empty if OK.
     char message[1024];
 } gdn_worker_reply;

@@ -255,6 +255,7 @@ static gdn_status read_notes(gdn_case_result *result, const json_t *json, const 
         GDN_TRY(gdnp_read_number(&result->ratchet.spread, ratchet, "spread", at, err));
         GDN_TRY(gdnp_read_string(&result->ratchet.reason, ratchet, "reason", at, err));
     }
+    GDN_TRY(gdnp_read_string(&result->returned, json, "returned", where, err));
     return gdnp_read_string(&result->known, json, "known", where, err);
 }
 

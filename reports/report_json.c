@@ -64,6 +64,9 @@ static json_t *add_notes(json_t *json, const gdn_case_result *result) {
     if (json && result->known) {
         json_object_set_new(json, "known", json_string(result->known));
     }
+    if (json && result->returned) {
+        json_object_set_new(json, "returned", json_string(result->returned));
+    }
     if (json && result->ratchet.held) {
         json_object_set_new(json, "ratchet",
                             json_pack("{s:o, s:o, s:o}", "budget",

@@ -48,6 +48,16 @@ void gdn_report_table(const gdn_run_result *run, FILE *out) {
             fputc('\n', out);
         }
     }
+    size_t returned = 0;
+    for (size_t i = 0; i < run->n_cases; i++) {
+        returned += run->cases[i].returned != NULL;
+    }
+    if (returned > 0) {
+        fprintf(out,
+                "in %zu cases the op returned tensors of its own: writes beside those "
+                "were not looked for\n",
+                returned);
+    }
     size_t tally[GDN_VERDICT_COUNT];
     gdn_run_tally(run, tally);
     fprintf(out, "planned %zu =", run->planned);

@@ -136,6 +136,9 @@ typedef struct gdn_case_result {
     size_t n_maps;
     gdn_tensor_result tensors[GDN_MAX_OUTPUTS];
     size_t n_tensors;
+    char
+        *returned; ///< outputs, joined by commas, around which stray writes were not looked
+                   ///< for: the op made tensors of its own; NULL: none
     int64_t stray_bytes;   ///< changed bytes outside every output row
     char stray_first[96];  ///< where the first of them lies
     double kernel_seconds; ///< negative: unknown

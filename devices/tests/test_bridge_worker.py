@@ -164,7 +164,7 @@ class Talk(Folder):
         self.assertEqual(answer, {"type": "supports", "supported": True})
         fd = self.arena()
         answer = self.ask(fd, type="run", call=self.call(), arena_bytes=1536)
-        self.assertEqual(answer["type"], "done")
+        self.assertEqual((answer["type"], answer["returned"]), ("done", ["g", "beta"]))
         self.assertGreater(answer["seconds"], 0)
         # All inputs 0: beta is sigmoid(0), g is -softplus(0).
         self.assertEqual(os.pread(fd, 24, 1280), b"\0\0\0\x3f" * 6)
@@ -271,7 +271,11 @@ class Run(Folder):
         return next(c for c in cases if c["verdict"] == verdict)
 
     def test_a_right_backend_passes(self):
-        self.assertEqual([c["verdict"] for c in self.run_cases("good", 0)], ["pass", "pass"])
+        cases = self.run_cases("good", 0)
+        self.assertEqual([c["verdict"] for c in cases], ["pass", "pass"])
+        # In place writes are judged with their guards; what is returned is not, and says so.
+        self.assertEqual(cases[0]["returned"], "g,beta")
+        self.assertIn("in 2 cases the op returned tensors of its own", self.stdout)
 
     def test_a_backend_that_declines_is_not_green(self):
         self.assertEqual(self.one_of_two("declines", "unsupported")["message"], "not this one")

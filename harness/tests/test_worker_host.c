@@ -31,6 +31,16 @@ static void test_good(void **state) {
     close_quietly(f);
 }
 
+static void test_returned_outputs_are_named(void **state) {
+    fixture *f = *state;
+    meet(f, "silent", LONG, GDN_WORKER_OK, "");
+    assert_string_equal(f->reply.returned, "");
+    close_quietly(f);
+    meet(f, "returned", LONG, GDN_WORKER_OK, "");
+    assert_string_equal(f->reply.returned, "g,beta");
+    close_quietly(f);
+}
+
 static void test_options_and_path(void **state) {
     fixture *f = *state;
     start(f, "echo-options");
@@ -137,6 +147,8 @@ static void test_garbage(void **state) {
         {"unknown-member", "second"},
         {"negative", "negative"},
         {"text-seconds", "bad answer to run"},
+        {"returned-input", "outputs of the op"},
+        {"returned-text", "outputs of the op"},
         {"duplicate", "duplicate"},
         {"bad-status", "no gdn_status"},
         {"no-message", "message"},
@@ -245,6 +257,7 @@ static void test_large_requests(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_good),
+        TEST(test_returned_outputs_are_named),
         TEST(test_options_and_path),
         TEST(test_answers_that_are_no),
         TEST(test_deaths),

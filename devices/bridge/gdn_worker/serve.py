@@ -144,13 +144,15 @@ class Worker:
             returned = function(call)
             arena.synchronize()
             seconds = time.perf_counter() - start
-            for name, value in (returned or {}).items():
-                arena.write(call.spec(name), value)
+            names = list(returned or {})
+            for name in names:
+                arena.write(call.spec(name), returned[name])
             arena.download()
         finally:
             call.memory = returned = None
             arena.close()
-        return {"type": "done", "seconds": seconds}
+        answer = {"type": "done", "seconds": seconds}
+        return {**answer, "returned": names} if names else answer
 
     # ---- the loop ----
 
