@@ -9,6 +9,7 @@
 #include "doctor.h"
 #include "invisible.h"
 #include "judge.h"
+#include "loop.h"
 #include "plan_cases.h"
 #include "relation.h"
 #include "visibility.h"
@@ -63,6 +64,7 @@ typedef struct trial {
     gdn_problem *problem; ///< of a relation its first call
     const gdn_golden *golden;
     gdn_relation_case *relation;
+    const char *profiles;
 } trial;
 
 static gdn_status run_bent(void *context, const gdn_problem *problem, bool *ran,
@@ -70,6 +72,19 @@ static gdn_status run_bent(void *context, const gdn_problem *problem, bool *ran,
     (void)result;
     *ran = true;
     return gdn_mutate_run(problem, context, err);
+}
+
+static gdn_status run_reference(void *context, const gdn_problem *problem, bool *ran,
+                                gdn_case_result *result, gdn_error *err) {
+    gdn_conventions bent = *problem->call.conventions;
+    if (context) {
+        GDN_TRY(gdn_deviation_apply(context, &bent, err));
+    }
+    return run_bent(&bent, problem, ran, result, err);
+}
+
+gdn_executor gdn_mutate_executor(const gdn_deviation *deviation) {
+    return (gdn_executor){.run = run_reference, .context = (void *)(uintptr_t)deviation};
 }
 
 static gdn_status judge_bent(const trial *t, gdn_conventions *bent, gdn_case_result *result,
@@ -82,6 +97,13 @@ static gdn_status judge_bent(const trial *t, gdn_conventions *bent, gdn_case_res
     gdn_arena_restore(&t->problem->arena);
     GDN_TRY(gdn_mutate_run(t->problem, bent, err));
     return gdn_judge_case(t->problem, t->golden, result, err);
+}
+
+static void note_sight(gdn_mutant *mutant, const gdn_case *test, gdn_sight sight) {
+    if (sight == GDN_SIGHT_KILLED && mutant->kills++ < GDN_MUTATE_KILLS) {
+        mutant->killers[mutant->kills - 1] = strdup(test->id);
+    }
+    mutant->visible += sight >= GDN_SIGHT_SURVIVES;
 }
 
 static gdn_status try_mutant(gdn_mutant *mutant, const trial *t,
@@ -105,15 +127,35 @@ static gdn_status try_mutant(gdn_mutant *mutant, const trial *t,
     *sight = GDN_SIGHT_KILLED;
     if (!killed) {
         GDN_TRY(look(problem, golden, &bent, sight, err));
-    } else if (mutant->kills++ < GDN_MUTATE_KILLS) {
-        mutant->killers[mutant->kills - 1] = strdup(problem->test->id);
     }
-    mutant->visible += *sight >= GDN_SIGHT_SURVIVES;
+    note_sight(mutant, problem->test, *sight);
     return GDN_OK;
 }
 
+/* A loop shows what a deviation does to its tokens; what it does not kill it does not
+ * see. */
+static gdn_status try_loop(gdn_mutant *mutant, const gdn_case *test, const char *profiles,
+                           gdn_sight *sight, gdn_error *err) {
+    const gdn_executor executor = gdn_mutate_executor(mutant->deviation);
+    const gdn_loop_options options = {.profiles = profiles};
+    gdn_case_result result = {0};
+    const gdn_status status = gdn_loop_run(test, &executor, &options, &result, err);
+    *sight = result.verdict == GDN_FAIL ? GDN_SIGHT_KILLED : GDN_SIGHT_NONE;
+    gdn_case_result_destroy(&result);
+    mutant->tried++;
+    note_sight(mutant, test, *sight);
+    return status;
+}
+
+static bool concerns(const gdn_deviation *deviation, const gdn_case *test) {
+    return test->verify.steps > 0 ? gdn_loop_concerns(deviation, test->op)
+                                  : gdn_deviation_concerns(deviation, test->op);
+}
+
 static bool meets_all(const gdn_case *test, const gdn_mutate_options *options) {
-    return gdn_doctor_work(test) <= options->full_work;
+    const bool loops = test->verify.steps > 0; /* work without recurrence: the sample's */
+    return gdn_doctor_work(test) <= options->full_work &&
+           (!loops || options->full_work > 0.0);
 }
 
 static bool all_killed(const gdn_kill_matrix *matrix) {
@@ -146,7 +188,7 @@ static gdn_status check_proof(const char *proof, gdn_sight sight, gdn_error *err
 
 static bool concerns_case(const gdn_deviation *deviation, const gdn_case_plan *plan) {
     for (size_t i = 0; i < plan->n_cases; i++) {
-        if (gdn_deviation_concerns(deviation, plan->cases[i].test->op)) {
+        if (concerns(deviation, plan->cases[i].test)) {
             return true;
         }
     }
@@ -160,13 +202,15 @@ static gdn_status try_mutants(gdn_kill_matrix *matrix, size_t row, const trial *
     for (size_t i = 0; i < matrix->n_mutants; i++) {
         gdn_mutant *mutant = &matrix->mutants[i];
         if ((mutant->kills >= GDN_MUTATE_KILLS && !meets_all(test, options)) ||
-            !gdn_deviation_concerns(mutant->deviation, test->op) ||
+            !concerns(mutant->deviation, test) ||
             gdn_deviation_is_idle(mutant->deviation, &test->conventions)) {
             continue;
         }
         const size_t at = row * matrix->n_mutants + i;
         gdn_sight sight = GDN_SIGHT_UNTRIED;
-        gdn_status status = try_mutant(mutant, t, options, &sight, err);
+        gdn_status status = test->verify.steps > 0
+                                ? try_loop(mutant, test, t->profiles, &sight, err)
+                                : try_mutant(mutant, t, options, &sight, err);
         if (status == GDN_OK) {
             matrix->sights[at] = (uint8_t)sight;
             matrix->proofs[at] =
@@ -182,13 +226,14 @@ static gdn_status try_mutants(gdn_kill_matrix *matrix, size_t row, const trial *
 }
 
 static gdn_status try_case(gdn_kill_matrix *matrix, size_t row, const gdn_case *planned,
-                           const gdn_mutate_options *options, gdn_error *err) {
+                           const gdn_mutate_options *options, const char *profiles,
+                           gdn_error *err) {
     gdn_problem problem = {0};
     gdn_golden golden = {0};
     gdn_relation_case relation = {.calls = NULL};
     gdn_case test = *planned; /* its members stay the planned case's */
     gdn_status status;
-    trial t = {.problem = &problem, .golden = &golden};
+    trial t = {.problem = &problem, .golden = &golden, .profiles = profiles};
     if (options->in_class) {
         test.conventions.numeric_class = test.conventions.chunk_class = options->class;
     }
@@ -259,7 +304,7 @@ gdn_status gdn_mutate(gdn_kill_matrix *matrix, const gdn_deviation *deviations,
         if (all_killed(matrix) && !meets_all(plan.cases[i].test, options)) {
             continue;
         }
-        status = try_case(matrix, i, plan.cases[i].test, options, err);
+        status = try_case(matrix, i, plan.cases[i].test, options, paths->profiles, err);
     }
     gdn_case_plan_destroy(&plan);
     if (status != GDN_OK) {

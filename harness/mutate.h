@@ -10,6 +10,7 @@
 #define GDN_MUTATE_H
 
 #include "data_paths.h"
+#include "executor.h"
 #include "gdn/deviation.h"
 #include "problem.h"
 
@@ -72,6 +73,10 @@ GDN_NODISCARD gdn_status gdn_mutate(gdn_kill_matrix *matrix,
 /// is as the caller left it.
 GDN_NODISCARD gdn_status gdn_mutate_run(const gdn_problem *problem,
                                         const gdn_conventions *bent, gdn_error *err);
+
+/// The reference in this process under a deviation; NULL: as it should be. Takes every
+/// problem.
+gdn_executor gdn_mutate_executor(const gdn_deviation *deviation);
 
 /// Accepts a zeroed matrix.
 void gdn_kill_matrix_destroy(gdn_kill_matrix *matrix);

@@ -10,6 +10,7 @@
 #include "case_map.h"
 #include "doctor.h"
 #include "judge.h"
+#include "loop.h"
 #include "plan_cases.h"
 #include "relation.h"
 #include "run_policy.h"
@@ -126,7 +127,12 @@ static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session
         status =
             gdn_shipped_defect(&problem, &golden, &defect, shipped, sizeof shipped, err);
     }
-    if (status == GDN_OK && supported) {
+    const bool loops = planned->test->verify.steps > 0;
+    if (status == GDN_OK && supported && loops) {
+        const gdn_executor executor = gdn_session_executor(session);
+        const gdn_loop_options options = {session->profiles, true, doctor};
+        status = gdn_loop_run(planned->test, &executor, &options, result, err);
+    } else if (status == GDN_OK && supported) {
         status = gdn_session_run(session, &problem, &ran, result, err);
     }
     if (status == GDN_OK && ran) {

@@ -53,6 +53,9 @@
 #define TOKENLESS                                                                          \
     (OP_BIT(ADJUST_BATCH) | OP_BIT(GATHER_NEXT_TOKEN) | OP_BIT(BUILD_SAMPLING_PARAMS) |    \
      OP_BIT(BUILD_TREE) | OP_BIT(STATE_COMMIT))
+#define VERIFIERS                                                                          \
+    (OP_BIT(VERIFY_DRAFT_TOKENS) | OP_BIT(REJECTION_SAMPLE) | OP_BIT(VERIFY_TREE_GREEDY) | \
+     OP_BIT(TREE_SPECULATIVE_SAMPLING) | OP_BIT(CHAIN_SPECULATIVE_SAMPLING))
 #define WINDOWED (OP_BIT(VERIFY_DRAFT_TOKENS) | OP_BIT(SPECULATE_VERIFY))
 
 #define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -175,6 +178,7 @@ static const member MEMBERS[] = {
     {"candidates", INTEGER, AT(verify.candidates), 1, 16, NULL, false, 4,
      WINDOWED | OP_BIT(TOP_P_CANDIDATES), false},
     {"window", INTEGER, AT(verify.window), 0, 32, NULL, false, 2, WINDOWED, false},
+    {"steps", INTEGER, AT(verify.steps), 0, 100000, NULL, false, 0, VERIFIERS, true},
 };
 
 #define N_MEMBERS (sizeof MEMBERS / sizeof MEMBERS[0])
@@ -458,6 +462,7 @@ static gdn_status read_case(gdn_case *test, const json_t *json, const gdn_profil
     if (gdn_op_is_verify(test->op)) {
         GDN_TRY(check_members(test, layout, err));
         GDN_TRY(gdnp_verify_case_check(test, err));
+        GDN_TRY(gdnp_loop_case_check(test, profile->ops, err));
         return gdnp_verify_case_set_id(test, err);
     }
     GDN_TRY(check_shapes(test, err));

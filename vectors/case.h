@@ -144,11 +144,17 @@ typedef struct gdn_twist {
     uint64_t pool; ///< which permutation of the slots
 } gdn_twist;
 
+/// Vocabulary of a loop, and its most requests.
+#define GDN_LOOP_VOCAB 32
+#define GDN_LOOP_SLOTS 64
+
 typedef struct gdn_verify_case {
     gdn_verify_mode mode;
     gdn_verify_scenario scenario;
     int64_t slots, drafts; ///< requests, and most drafts of one
     int64_t vocab, candidates, window;
+    int64_t steps; ///< of a loop (harness/loop.h), which scenario and mode say more about;
+                   ///< 0: a single call
 } gdn_verify_case;
 
 typedef struct gdn_case {
@@ -202,7 +208,7 @@ extern const char *const GDN_RELATION_NAMES[];
  *
  * Ops of draft verification have instead, beside op, profile, misaligned and seed:
  *   mode "plain", scenario "mixed", slots 6, drafts 4, vocab 16, candidates 4, window 2,
- *   and dtype where rows or laws have a type
+ *   and dtype where rows or laws have a type; steps 0
  *
  * batch: terms joined by '+'. pre<n>x<len> prefills, dec<n> decodes, spec<n>x<Q>
  * speculative sequences of Q tokens, rag<n>x<Q> ragged ones of Q, Q-1, .., 1, Q, .. tokens

@@ -7,6 +7,26 @@
 
 #include "problem_tensors.h"
 
+static gdn_status lay_out(gdn_problem *problem, const gdn_case *test,
+                          const gdn_tensor *tensors, size_t n_tensors,
+                          const gdn_scalar *scalars, size_t n_scalars, gdn_error *err) {
+    GDN_TRY(gdn_arena_create(&problem->arena, tensors, n_tensors, test->misaligned, err));
+    memcpy(problem->scalars, scalars, n_scalars * sizeof *scalars);
+    problem->n_scalars = n_scalars;
+    problem->call = (gdn_call){
+        .struct_size = sizeof(gdn_call),
+        .op = test->op,
+        .conventions = &test->conventions,
+        .tensors = problem->arena.tensors,
+        .n_tensors = problem->arena.n_tensors,
+        .scalars = problem->scalars,
+        .n_scalars = problem->n_scalars,
+        .arena = problem->arena.base,
+        .arena_bytes = problem->arena.bytes,
+    };
+    return GDN_OK;
+}
+
 static gdn_status create(gdn_problem *problem, const gdn_case *test, bool fill,
                          gdn_error *err) {
     *problem = (gdn_problem){.test = test};
@@ -18,28 +38,13 @@ static gdn_status create(gdn_problem *problem, const gdn_case *test, bool fill,
     } else {
         gdn_shapes_of(&shapes, test, &plan);
     }
-    gdn_status status = gdn_arena_create(&problem->arena, shapes.tensors, shapes.n_tensors,
-                                         test->misaligned, err);
-    if (status == GDN_OK) {
-        memcpy(problem->scalars, shapes.scalars, sizeof problem->scalars);
-        problem->n_scalars = shapes.n_scalars;
-        problem->call = (gdn_call){
-            .struct_size = sizeof(gdn_call),
-            .op = test->op,
-            .conventions = &test->conventions,
-            .tensors = problem->arena.tensors,
-            .n_tensors = problem->arena.n_tensors,
-            .scalars = problem->scalars,
-            .n_scalars = problem->n_scalars,
-            .arena = problem->arena.base,
-            .arena_bytes = problem->arena.bytes,
-        };
-        if (fill) {
-            status = gdn_op_is_verify(test->op) ? gdn_verify_fill(problem, err)
-                                                : gdn_fill_problem(problem, &plan, err);
-            if (status == GDN_OK) {
-                status = gdn_arena_freeze(&problem->arena, err);
-            }
+    gdn_status status = lay_out(problem, test, shapes.tensors, shapes.n_tensors,
+                                shapes.scalars, shapes.n_scalars, err);
+    if (status == GDN_OK && fill) {
+        status = gdn_op_is_verify(test->op) ? gdn_verify_fill(problem, err)
+                                            : gdn_fill_problem(problem, &plan, err);
+        if (status == GDN_OK) {
+            status = gdn_arena_freeze(&problem->arena, err);
         }
     }
     gdn_plan_destroy(&plan);
@@ -57,6 +62,13 @@ gdn_status gdn_problem_create(gdn_problem *problem, const gdn_case *test, gdn_er
 gdn_status gdn_problem_create_empty(gdn_problem *problem, const gdn_case *test,
                                     gdn_error *err) {
     return create(problem, test, false, err);
+}
+
+gdn_status gdn_problem_create_shaped(gdn_problem *problem, const gdn_case *test,
+                                     const gdn_tensor *tensors, size_t n_tensors,
+                                     gdn_error *err) {
+    *problem = (gdn_problem){.test = test};
+    return lay_out(problem, test, tensors, n_tensors, NULL, 0, err);
 }
 
 void gdn_problem_destroy(gdn_problem *problem) {

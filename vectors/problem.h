@@ -63,6 +63,12 @@ GDN_NODISCARD gdn_status gdn_problem_create(gdn_problem *problem, const gdn_case
 GDN_NODISCARD gdn_status gdn_problem_create_empty(gdn_problem *problem,
                                                   const gdn_case *test, gdn_error *err);
 
+/// The same for tensors of other shapes than the case's, without scalars.
+GDN_NODISCARD gdn_status gdn_problem_create_shaped(gdn_problem *problem,
+                                                   const gdn_case *test,
+                                                   const gdn_tensor *tensors,
+                                                   size_t n_tensors, gdn_error *err);
+
 void gdn_problem_destroy(gdn_problem *problem);
 
 /// Evaluates the reference on a frozen problem. If GDN_OK is returned the caller destroys

@@ -68,7 +68,8 @@ gdn_status gdnp_verify_case_check(const gdn_case *test, gdn_error *err) {
     const gdn_verify_case *v = &test->verify;
     GDN_TRY(
         check_offer(test, "mode", OFFERS[test->op].modes, v->mode, GDNP_MODE_NAMES, err));
-    GDN_TRY(check_offer(test, "scenario", OFFERS[test->op].scenarios, v->scenario,
+    GDN_TRY(check_offer(test, "scenario",
+                        v->steps > 0 ? PATTERNS : OFFERS[test->op].scenarios, v->scenario,
                         GDNP_SCENARIO_NAMES, err));
     const int64_t c = v->candidates;
     const bool known = c >= 2 && c <= 10 && c != 6 && c != 7 && c != 9;
@@ -95,14 +96,54 @@ gdn_status gdnp_verify_case_check(const gdn_case *test, gdn_error *err) {
     return GDN_OK;
 }
 
+gdn_status gdnp_loop_case_check(const gdn_case *test, const bool *ops, gdn_error *err) {
+    static const gdn_op STAGES[] = {GDN_OP_CAUSAL_CONV1D, GDN_OP_GATED_DELTA_RULE,
+                                    GDN_OP_STATE_COMMIT};
+    static const unsigned MODES_AT_0 = PLAIN | MODES(GDN_MODE_TOPP, GDN_MODE_TARGET_MATCH) |
+                                       MODES(GDN_MODE_STANDARD, GDN_MODE_MATCH);
+    const gdn_conventions *c = &test->conventions;
+    if (test->verify.steps == 0) {
+        return GDN_OK;
+    }
+    GDN_TRY(check_offer(test, "mode in a loop", OFFERS[test->op].modes & MODES_AT_0,
+                        test->verify.mode, GDNP_MODE_NAMES, err));
+    for (size_t i = 0; i < sizeof STAGES / sizeof STAGES[0]; i++) {
+        if (!ops[STAGES[i]]) {
+            return gdn_error_set(err, GDN_ERR_ARG,
+                                 "steps: expected 0, because profile %s has no %s, but "
+                                 "found %" PRId64,
+                                 test->profile, gdn_op_get(STAGES[i])->name,
+                                 test->verify.steps);
+        }
+    }
+    if ((c->spec_state == GDN_SPEC_SLOTS) != (c->verify.commit == GDN_COMMIT_INDEX)) {
+        return gdn_error_set(err, GDN_ERR_ARG,
+                             "steps: expected spec_state slots beside commit index, or "
+                             "buffer beside move, but found neither in profile %s",
+                             test->profile);
+    }
+    if (test->verify.slots > GDN_LOOP_SLOTS || test->verify.vocab != GDN_LOOP_VOCAB) {
+        return gdn_error_set(err, GDN_ERR_ARG,
+                             "steps: expected a loop of vocab %d and at most %d slots but "
+                             "found %" PRId64 " and %" PRId64,
+                             GDN_LOOP_VOCAB, GDN_LOOP_SLOTS, test->verify.vocab,
+                             test->verify.slots);
+    }
+    return GDN_OK;
+}
+
 gdn_status gdnp_verify_case_set_id(gdn_case *test, gdn_error *err) {
     const gdn_verify_case *v = &test->verify;
+    char loop[40] = "";
+    if (v->steps > 0) {
+        snprintf(loop, sizeof loop, "loop%" PRId64 "-", v->steps);
+    }
     if (asprintf(&test->id,
                  "%s/%s/b%" PRId64 "-k%" PRId64 "-v%" PRId64 "-c%" PRId64 "-w%" PRId64
-                 "/%s-%s/%s/%sn%" PRIu64,
+                 "/%s-%s/%s/%s%sn%" PRIu64,
                  gdn_op_get(test->op)->name, test->profile, v->slots, v->drafts, v->vocab,
                  v->candidates, v->window, GDNP_MODE_NAMES[v->mode],
-                 GDNP_SCENARIO_NAMES[v->scenario], gdn_dtype_name(test->dtype),
+                 GDNP_SCENARIO_NAMES[v->scenario], gdn_dtype_name(test->dtype), loop,
                  test->misaligned ? "mis-" : "", test->seed) < 0) {
         test->id = NULL;
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for an id");
