@@ -45,7 +45,11 @@ static void fill_states(gdn_verify_filler *f) {
         SET("is_block_step", b, 0, r->blocked);
         SET("is_paused", b, 0, r->blocked);
         SET("seq_lens_encoder", b, 0, r->encoder);
-        SET("reasoning_status", b, 0, r->thinking ? 1 : b % 3 == 1 ? 2 : b % 3 == 2 ? 3 : 0);
+        SET("reasoning_status", b, 0,
+            r->thinking  ? 1
+            : b % 3 == 1 ? 2
+            : b % 3 == 2 ? 3
+                         : 0);
         SET("step_idx", b, 0, 48);
         SET("max_dec_len", b, 0,
             in_block      ? 50 /* the second token of a bulk accept */
