@@ -65,6 +65,8 @@ static gdn_status run_stage(loop *l, gdnp_stage *stage, gdn_error *err) {
         gdn_arena_refreeze(&stage->problem.arena);
         status = gdn_golden_create(&golden, &stage->problem, err);
     }
+    free(l->result->output); /* of the call before */
+    l->result->output = NULL;
     if (status == GDN_OK) {
         status =
             l->executor->run(l->executor->context, &stage->problem, &ran, l->result, err);
