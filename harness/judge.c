@@ -16,6 +16,7 @@
  * -0 equals 0. Comparisons are written so that a NaN anywhere makes them false. */
 #include "judge.h"
 
+#include "dye.h"
 #include "floor_limit.h"
 #include "lattice.h"
 #include "lattice_reading.h"
@@ -76,7 +77,9 @@ typedef struct comparison {
     const gdn_tensor *tensor;
     const gdn_upstream *upstream;
     bool lattice;
-    double *row; /* scratch of one block: a row of the device's values */
+    bool huge;          /* nothing is said of what a huge dye reaches */
+    const bool *spread; /* elements that a NaN may reach (dye.h); NULL: none but golden's */
+    double *row;        /* scratch of one block: a row of the device's values */
     /* Outputs with a noise floor: their heads, with limits and the sums of one block. */
     int64_t heads; /* 0: no floor */
     double shares; /* elements of a state's row; 1 for outputs */
@@ -173,6 +176,11 @@ static void compare_bounded_row(const comparison *c, int64_t index, partial *p) 
     for (int64_t i = 0; i < e->row_count; i++) {
         const double golden = e->golden[flat + i];
         const double found = c->row[i];
+        if ((c->huge && isnan(golden)) ||
+            (c->spread && c->spread[flat + i] && isnan(found))) {
+            p->compared++;
+            continue;
+        }
         gdn_limit_kind binding;
         const double limit = element_limit(c, flat, i, golden, &binding);
         double budget;
@@ -391,7 +399,8 @@ static void end_pools(comparison *c) {
 }
 
 static gdn_status judge_tensor(const gdn_expected *e, const gdn_case *test,
-                               gdn_tensor_result *result, gdn_error *err) {
+                               const bool *spread, gdn_tensor_result *result,
+                               gdn_error *err) {
     const gdn_tensor *t = e->tensor;
     if (!gdn_tensor_is_dense_from(t, 1)) {
         return gdn_error_set(err, GDN_ERR_ARG, "%s: rows of an output must be dense",
@@ -403,6 +412,8 @@ static gdn_status judge_tensor(const gdn_expected *e, const gdn_case *test,
     comparison whole = {.expected = e,
                         .tensor = t,
                         .lattice = gdn_case_is_lattice(test),
+                        .huge = test->dye == GDN_DYE_HUGE,
+                        .spread = spread,
                         .upstream = state ? &test->upstream_state : &test->upstream,
                         .shares = t->rank == 4 ? (double)t->shape[vk ? 3 : 2] : 1.0};
     double *scratch = malloc((size_t)(most * e->row_count + 1) * sizeof *scratch);
@@ -450,7 +461,11 @@ gdn_status gdn_judge_case(const gdn_problem *problem, const gdn_golden *golden,
     bool ok = true;
     for (size_t i = 0; i < golden->n_outputs; i++) {
         gdn_tensor_result *tensor = &result->tensors[result->n_tensors];
-        GDN_TRY(judge_tensor(&golden->outputs[i], problem->test, tensor, err));
+        bool *spread = gdn_dye_spread(problem, &golden->outputs[i]);
+        const gdn_status status =
+            judge_tensor(&golden->outputs[i], problem->test, spread, tensor, err);
+        free(spread);
+        GDN_TRY(status);
         result->n_tensors++;
         ok = ok && tensor->ok;
     }

@@ -258,7 +258,7 @@ static gdn_status read_profile(gdn_profile *profile, const json_t *root, const c
     static const char *const members[] = {
         "schema",          "profile",  "summary",     "source",   "ops",
         "conventions",     "verify",   "ragged_spec", "variants", "pulls",
-        "default_variant", "upstream", NULL};
+        "default_variant", "upstream", "validates",   NULL};
     char common_source[512];
     char source[768];
     const char *text = NULL;
@@ -268,6 +268,7 @@ static gdn_status read_profile(gdn_profile *profile, const json_t *root, const c
     GDN_TRY(read_source(common_source, sizeof common_source, root, where, err));
     gdn_profile common = {.conventions = gdn_conventions_default()};
     GDN_TRY(read_ops(&common, root, where, err));
+    GDN_TRY(read_flag(&common.validates, root, "validates", where, err));
     GDN_TRY(read_flag(&common.ragged_spec, root, "ragged_spec", where, err));
     GDN_TRY(read_conventions(&common.conventions, root, where, err));
     GDN_TRY(

@@ -18,7 +18,8 @@
  *   misaligned, seed      x       x        x           x           x
  *   conv_rows             x                            x
  *   tree                  x                x
- *   relation              x       x        x           x
+ *   relation, dye         x       x        x           x
+ *   refuse                x       x        x           x           x
  *
  * `initial` further needs a sequence that is not speculative, `accepted` one that is and,
  * for conv1d, a slot for each draft column; `tree` speculation with a buffer. Of the
@@ -44,7 +45,6 @@
 #define STATEFUL   (CONV1D | DELTA | ATTENTION)
 #define NUMERIC    (STATEFUL | GATING | PACK)
 #define EVERY      (NUMERIC | METADATA)
-#define FORGETFUL  (DELTA | ATTENTION)
 #define OP_BIT(op) (1U << GDN_OP_##op)
 #define VERIFY     ((1U << GDN_OP_COUNT) - (1U << GDN_OP_VERIFY_DRAFT_TOKENS))
 #define ALL_OPS    (EVERY | VERIFY)
@@ -60,7 +60,8 @@
 
 #define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
 
-typedef enum member_kind { TEXT, INTEGER, BOOLEAN, NAME } member_kind;
+/* OPTIONAL is a text that may be absent, and then is NULL. */
+typedef enum member_kind { TEXT, OPTIONAL, INTEGER, BOOLEAN, NAME } member_kind;
 
 typedef struct member {
     const char *name;
@@ -167,6 +168,9 @@ static const member MEMBERS[] = {
      true},
     {"relation", NAME, AT(relation), 0, GDN_RELATION_COUNT - 1, GDN_RELATION_NAMES, false,
      0, STATEFUL | GATING, true},
+    {"dye", NAME, AT(dye), 0, GDN_DYE_UNREAD, GDN_DYE_NAMES, false, 0, NUMERIC & ~PACK,
+     true},
+    {"refuse", OPTIONAL, AT(refuse), 0, 0, NULL, false, 0, EVERY & ~PACK, true},
     {"mode", NAME, AT(verify.mode), 0, GDN_MODE_COUNT - 1, GDNP_MODE_NAMES, false, 0,
      VERIFY, false},
     {"scenario", NAME, AT(verify.scenario), 0, GDN_SCENARIO_COUNT - 1, GDNP_SCENARIO_NAMES,
@@ -229,6 +233,9 @@ static gdn_status read_name(int64_t *value, const member *m, const json_t *json,
 
 static gdn_status read_text(gdn_case *test, const member *m, const json_t *json,
                             gdn_error *err) {
+    if (!json && m->kind == OPTIONAL) {
+        return GDN_OK;
+    }
     const char *text = json ? json_string_value(json) : "custom";
     if (!text || text[0] == '\0') {
         return gdn_json_unexpected(err, GDN_ERR_ARG, m->name, "text", json);
@@ -248,7 +255,7 @@ static gdn_status read_member(gdn_case *test, const member *m, const json_t *jso
         return gdn_error_set(err, GDN_ERR_ARG, "%s: expected a value but found nothing",
                              m->name);
     }
-    if (m->kind == TEXT) {
+    if (m->kind == TEXT || m->kind == OPTIONAL) {
         return read_text(test, m, json, err);
     }
     if (json && m->kind == NAME) {
@@ -274,9 +281,11 @@ static gdn_status read_member(gdn_case *test, const member *m, const json_t *jso
 }
 
 static json_t *member_json(const gdn_case *test, const member *m) {
-    const int64_t value = m->kind == TEXT ? 0 : get_value(test, m);
+    const bool text = m->kind == TEXT || m->kind == OPTIONAL;
+    const int64_t value = text ? 0 : get_value(test, m);
     switch (m->kind) {
     case TEXT:
+    case OPTIONAL:
         return json_string(*(char *const *)(const void *)((const char *)test + m->offset));
     case BOOLEAN:
         return json_boolean(value != 0);
@@ -330,7 +339,7 @@ static gdn_status check_members(const gdn_case *test, int64_t profile_layout,
         const bool is_accepted = m->offset == AT(accepted);
         const bool is_tree = m->offset == AT(tree);
         char why[96] = "";
-        if (m->kind != TEXT && !(m->ops & (1U << test->op))) {
+        if (m->kind != TEXT && m->kind != OPTIONAL && !(m->ops & (1U << test->op))) {
             snprintf(why, sizeof why, "%s does not read it", gdn_op_get(test->op)->name);
         } else if (is_initial && !non_spec) {
             snprintf(why, sizeof why, "speculative sequences always have a state");
@@ -374,66 +383,6 @@ static gdn_status check_idle(const gdn_case *test, int64_t profile_layout, gdn_e
     return GDN_OK;
 }
 
-static gdn_status check_division(const char *what, int64_t value, const char *by,
-                                 int64_t divisor, gdn_error *err) {
-    if (value % divisor == 0) {
-        return GDN_OK;
-    }
-    return gdn_error_set(err, GDN_ERR_ARG,
-                         "%s: expected a multiple of %s %lld but found %lld", what, by,
-                         (long long)divisor, (long long)value);
-}
-
-static gdn_status check_shapes(const gdn_case *test, gdn_error *err) {
-    GDN_TRY(check_division("num_v_heads", test->num_v_heads, "num_k_heads",
-                           test->num_k_heads, err));
-    GDN_TRY(
-        check_division("num_k_heads", test->num_k_heads, "tp_size", test->tp_size, err));
-    GDN_TRY(
-        check_division("num_v_heads", test->num_v_heads, "tp_size", test->tp_size, err));
-    /* Strides count elements, and a page holds a whole number of any type's. */
-    return check_division("page_bytes", test->page_bytes, "the widest element's", 8, err);
-}
-
-/* Packed weights come in blocks of 32 channels and two taps. */
-static gdn_status check_packing(const gdn_case *test, gdn_error *err) {
-    const bool convolves =
-        test->op == GDN_OP_CAUSAL_CONV1D || test->op == GDN_OP_GDN_ATTENTION;
-    if (test->op != GDN_OP_CONV_WEIGHT_PACK &&
-        !(convolves && test->conventions.conv_weight == GDN_WEIGHT_VNNI)) {
-        return GDN_OK;
-    }
-    const int64_t channels =
-        (2 * test->num_k_heads * test->head_k_dim + test->num_v_heads * test->head_v_dim) /
-        test->tp_size;
-    GDN_TRY(check_division("conv_width", test->conv_width, "the packed taps", 2, err));
-    return check_division("conv channels of a rank", channels, "the packed block of", 32,
-                          err);
-}
-
-/* Rows that the batch needs in any case cannot be asked for. */
-static gdn_status check_conv_rows(const gdn_case *test, gdn_error *err) {
-    const int64_t needed = gdn_plan_conv_rows(test);
-    if (test->conv_rows == 0 || test->conv_rows > needed) {
-        return GDN_OK;
-    }
-    return gdn_error_set(err, GDN_ERR_ARG,
-                         "conv_rows: expected 0 or more than %lld, which the batch needs, "
-                         "but found %lld",
-                         (long long)needed, (long long)test->conv_rows);
-}
-
-/* alpha = 0 needs an op that decays. */
-static gdn_status check_lattice(const gdn_case *test, gdn_error *err) {
-    if (test->fill != GDN_FILL_LATTICE_ALPHA0 || (FORGETFUL & (1U << test->op))) {
-        return GDN_OK;
-    }
-    return gdn_error_set(err, GDN_ERR_ARG,
-                         "fill: expected normal, model or lattice, because %s forgets "
-                         "nothing, but found \"lattice-alpha0\"",
-                         OP_NAMES[test->op]);
-}
-
 static gdn_status check_op(const gdn_profile *profile, gdn_op op, gdn_error *err) {
     const char *offered[GDN_OP_COUNT + 1] = {NULL};
     size_t n = 0;
@@ -465,15 +414,13 @@ static gdn_status read_case(gdn_case *test, const json_t *json, const gdn_profil
         GDN_TRY(gdnp_loop_case_check(test, profile->ops, err));
         return gdnp_verify_case_set_id(test, err);
     }
-    GDN_TRY(check_shapes(test, err));
+    GDN_TRY(gdnp_case_check_shapes(test, err));
     GDN_TRY(gdnp_case_expand_batch(test, profile->ragged_spec, err));
     if (!json_object_get(json, "chunked")) {
         test->chunked = gdnp_case_has_chunks(test);
     }
     GDN_TRY(check_idle(test, layout, err));
-    GDN_TRY(check_packing(test, err));
-    GDN_TRY(check_conv_rows(test, err));
-    GDN_TRY(check_lattice(test, err));
+    GDN_TRY(gdnp_case_check_values(test, err));
     GDN_TRY(gdnp_case_set_label(test, err));
     return gdnp_case_set_id(test, err);
 }
@@ -493,6 +440,7 @@ gdn_status gdn_case_from_json(gdn_case *test, const json_t *json, const char *pr
     test->profile = strdup(profile.name);
     gdn_status status =
         test->profile ? GDN_OK : gdn_error_set(err, GDN_ERR_OOM, "no memory for a case");
+    test->validates = profile.validates;
     test->upstream = profile.upstream;
     test->upstream_state = profile.upstream_state;
     if (status == GDN_OK) {
@@ -512,8 +460,9 @@ json_t *gdn_case_to_json(const gdn_case *test) {
         const bool read = m->ops & (1U << test->op);
         /* Ops of the recurrence write every one of their own members, idle ones too. */
         const bool family = (m->ops & EVERY) && !gdn_op_is_verify(test->op);
-        if ((!read && !family) ||
-            (m->spare && get_value(test, m) == default_of(test, m, 0))) {
+        if ((!read && !family) || (m->kind == OPTIONAL && !test->refuse) ||
+            (m->kind != OPTIONAL && m->spare &&
+             get_value(test, m) == default_of(test, m, 0))) {
             continue;
         }
         if (json_object_set_new(json, m->name, member_json(test, m)) < 0) {
@@ -529,6 +478,7 @@ void gdn_case_destroy(gdn_case *test) {
     free(test->profile);
     free(test->model);
     free(test->batch);
+    free(test->refuse);
     free(test->sequences);
     *test = (gdn_case){0};
 }

@@ -51,6 +51,19 @@ typedef enum gdn_fill {
     GDN_FILL_LATTICE_ALPHA0, ///< and some tokens forget everything
 } gdn_fill;
 
+/// Where a NaN, or a huge number, lies in an ordinary case (dye.h).
+typedef enum gdn_dye {
+    GDN_DYE_NONE,
+    GDN_DYE_VALUE,    ///< one lane of v of one token
+    GDN_DYE_KEY,      ///< one lane of a key
+    GDN_DYE_QUERY,    ///< one lane of a query
+    GDN_DYE_GATE,     ///< a of one head of one token
+    GDN_DYE_STATE,    ///< one element of a start state
+    GDN_DYE_SEQUENCE, ///< everything that one sequence brings
+    GDN_DYE_HUGE,     ///< as value, a finite number
+    GDN_DYE_UNREAD,   ///< everything that nobody reads, a finite number
+} gdn_dye;
+
 /// Accepted counts of the spec sequences.
 typedef enum gdn_accepted {
     GDN_ACCEPTED_CYCLE,  ///< 0, 1, .., Q, 0, .. starting at the seed
@@ -191,12 +204,16 @@ typedef struct gdn_case {
     gdn_fill fill;
     uint64_t seed;
     gdn_relation relation;
+    gdn_dye dye;
+    char *refuse;           ///< what is wrong with the call (refuse.h); NULL: nothing
+    bool validates;         ///< the profile says that its backend does
     gdn_twist twist;        ///< of related calls only; no member of the JSON form
     gdn_verify_case verify; ///< ops of draft verification, which read little else
 } gdn_case;
 
 /// Names of relations as the JSON form has them, in their order, NULL-terminated.
 extern const char *const GDN_RELATION_NAMES[];
+extern const char *const GDN_DYE_NAMES[];
 
 /* The JSON form. Members, with their defaults:
  *   op, profile, batch, num_k_heads, num_v_heads, head_k_dim, head_v_dim   required
@@ -204,7 +221,7 @@ extern const char *const GDN_RELATION_NAMES[];
  *   state_dtype "fp32", conv_bias false, order "grouped", initial "mixed",
  *   accepted "cycle", gates "given", chunked (whether a prefill has more than one token),
  *   l2norm true, pad_rows 0, page_bytes 0, misaligned false, fill "normal", seed 0,
- *   tree "none", conv_rows 0, relation "none"
+ *   tree "none", conv_rows 0, relation "none", dye "none", refuse (absent)
  *
  * Ops of draft verification have instead, beside op, profile, misaligned and seed:
  *   mode "plain", scenario "mixed", slots 6, drafts 4, vocab 16, candidates 4, window 2,
@@ -224,7 +241,7 @@ GDN_NODISCARD gdn_status gdn_case_from_json(gdn_case *test, const json_t *json,
                                             const char *profile_dir, gdn_error *err);
 
 /// New reference to the JSON form in a fixed order, every member written out but those that
-/// came after the first files (gates, chunked, l2norm, tree, conv_rows, relation) at their
+/// came after the first files (gates, chunked, l2norm, tree, conv_rows, relation, dye, refuse) at their
 /// defaults.
 json_t *gdn_case_to_json(const gdn_case *test);
 

@@ -131,6 +131,7 @@ static void write_flags(const gdn_case *test, char *text, size_t size) {
     static const char *const fills[] = {"n", "m", "lattice-n", "lattice-alpha0-n"};
     static const char *const trees[] = {"", "star-", "binary-", "caterpillar-"};
     char relation[32] = "";
+    char fault[128] = "";
     char rows[32] = "";
     char pad[32] = "";
     char page[32] = "";
@@ -154,15 +155,20 @@ static void write_flags(const gdn_case *test, char *text, size_t size) {
     if (test->relation != GDN_RELATION_NONE) {
         snprintf(relation, sizeof relation, "%s-", GDN_RELATION_NAMES[test->relation]);
     }
-    snprintf(text, size, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%" PRIu64, relation, layout,
-             test->conv_bias ? "bias-" : "", gates[test->gates], kernel,
+    if (test->dye != GDN_DYE_NONE) {
+        snprintf(fault, sizeof fault, "dye-%s-", GDN_DYE_NAMES[test->dye]);
+    } else if (test->refuse) {
+        snprintf(fault, sizeof fault, "refuse-%s-", test->refuse);
+    }
+    snprintf(text, size, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%" PRIu64, relation, fault,
+             layout, test->conv_bias ? "bias-" : "", gates[test->gates], kernel,
              test->l2norm ? "" : "unit-", orders[test->order], initials[test->initial],
              accepteds[test->accepted], trees[test->tree], rows, pad, page,
              test->misaligned ? "mis-" : "", fills[test->fill], test->seed);
 }
 
 gdn_status gdnp_case_set_id(gdn_case *test, gdn_error *err) {
-    char flags[192];
+    char flags[320];
     write_flags(test, flags, sizeof flags);
     if (asprintf(&test->id, "%s/%s/%s/%s-%s/%s+%s/%s", gdn_op_get(test->op)->name,
                  test->profile, test->model, mix_name(test), test->batch,

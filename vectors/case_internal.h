@@ -23,6 +23,10 @@ bool gdnp_case_has_non_spec(const gdn_case *test);
 /// Whether a prefill has more than one token.
 bool gdnp_case_has_chunks(const gdn_case *test);
 
+/// What dimensions must be to each other, and, with the batch expanded, everything else.
+GDN_NODISCARD gdn_status gdnp_case_check_shapes(const gdn_case *test, gdn_error *err);
+GDN_NODISCARD gdn_status gdnp_case_check_values(const gdn_case *test, gdn_error *err);
+
 /// Replaces the model label by its canonical form, which implies every dimension; a label
 /// that contradicts one is refused.
 GDN_NODISCARD gdn_status gdnp_case_set_label(gdn_case *test, gdn_error *err);

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "dye.h"
 #include "gdn/exact.h"
 #include "gdn/random.h"
 #include "lattice.h"
@@ -142,6 +143,7 @@ static void plain_values(const gdn_case *test, gdn_field field, int64_t item, in
     if (!test->l2norm && (field == GDN_FIELD_Q || field == GDN_FIELD_K)) {
         normalise(count, out);
     }
+    gdnp_dye_values(test, field, item, head, heads, count, out);
 }
 
 /* Items of other queries: of tokens that no case has, and no key's direction either. */

@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dye.h"
 #include "floor_figures.h"
 #include "lattice.h"
+#include "problem_tensors.h"
 
 /* Elements from which a team of threads is worth its start. */
 #define WORTH_THREADS (1 << 16)
@@ -202,8 +204,8 @@ static gdn_status sink_take(sink *s, gdn_expected *expected, bool vk, gdn_error 
     return GDN_OK;
 }
 
-gdn_status gdn_golden_create(gdn_golden *golden, const gdn_problem *problem,
-                             gdn_error *err) {
+gdn_status gdnp_golden_evaluate(gdn_golden *golden, const gdn_problem *problem,
+                                gdn_error *err) {
     const gdn_call *call = &problem->call;
     const bool vk = call->conventions->state_order == GDN_STATE_VK;
     const size_t n = call->n_tensors;
@@ -269,6 +271,14 @@ void gdn_golden_answer(const gdn_golden *golden) {
             }
         }
     }
+}
+
+gdn_status gdn_golden_create(gdn_golden *golden, const gdn_problem *problem,
+                             gdn_error *err) {
+    const gdn_dye dye = problem->test->dye;
+    return dye == GDN_DYE_NONE || dye == GDN_DYE_UNREAD
+               ? gdnp_golden_evaluate(golden, problem, err)
+               : gdnp_dye_golden(golden, problem, err);
 }
 
 void gdn_golden_destroy(gdn_golden *golden) {

@@ -5,7 +5,9 @@
 
 #include <string.h>
 
+#include "dye.h"
 #include "problem_tensors.h"
+#include "refuse.h"
 
 static gdn_status lay_out(gdn_problem *problem, const gdn_case *test,
                           const gdn_tensor *tensors, size_t n_tensors,
@@ -43,6 +45,12 @@ static gdn_status create(gdn_problem *problem, const gdn_case *test, bool fill,
     if (status == GDN_OK && fill) {
         status = gdn_op_is_verify(test->op) ? gdn_verify_fill(problem, err)
                                             : gdn_fill_problem(problem, &plan, err);
+        if (status == GDN_OK && test->refuse) {
+            status = gdnp_refuse_apply(problem, err);
+        }
+        if (status == GDN_OK && test->dye == GDN_DYE_UNREAD) {
+            gdnp_dye_unread(&problem->arena);
+        }
         if (status == GDN_OK) {
             status = gdn_arena_freeze(&problem->arena, err);
         }

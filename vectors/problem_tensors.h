@@ -24,6 +24,10 @@ void gdn_shapes_of(gdn_shapes *shapes, const gdn_case *test, const gdn_plan *pla
 void gdn_verify_shapes_of(gdn_shapes *shapes, const gdn_case *test);
 gdn_status gdn_verify_fill(gdn_problem *problem, gdn_error *err);
 
+/* Golden outputs by one evaluation of the reference, whatever the case's dye. */
+GDN_NODISCARD gdn_status gdnp_golden_evaluate(gdn_golden *golden,
+                                              const gdn_problem *problem, gdn_error *err);
+
 /* Fills index tensors and values of a laid-out arena. */
 gdn_status gdn_fill_problem(gdn_problem *problem, const gdn_plan *plan, gdn_error *err);
 

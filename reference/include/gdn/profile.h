@@ -22,6 +22,7 @@ typedef struct gdn_profile {
     char *summary; ///< one line
     gdn_conventions conventions;
     bool ops[GDN_OP_COUNT];
+    bool validates;   ///< refuses calls that are wrong; false: no, or not claimed
     bool ragged_spec; ///< takes speculative sequences shorter than the batch's columns
     gdn_upstream upstream, upstream_state; ///< of outputs, and of states
     char *canonical; ///< compact JSON of the file, keys sorted: what digests hash
