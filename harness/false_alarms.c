@@ -43,7 +43,14 @@ static const char *const SHAPES[] = {
     "\"batch\": \"pre1x65\", \"num_k_heads\": 1, \"num_v_heads\": 2, \"head_k_dim\": 128,"
     " \"head_v_dim\": 16, \"state_dtype\": \"bf16\", \"fill\": \"lattice-alpha0\"",
 };
-#define SHAPE_COUNT (sizeof SHAPES / sizeof SHAPES[0])
+/* Two cases a seed, every dye within eight seeds. */
+static const char DYED[] =
+    "\"batch\": \"pre1x176+pre1x9\", \"num_k_heads\": 1, \"num_v_heads\": 2,"
+    " \"head_k_dim\": 8, \"head_v_dim\": 4, \"dye\": \"%s\"";
+#define DYES 2
+
+#define UNDYED      (sizeof SHAPES / sizeof SHAPES[0])
+#define SHAPE_COUNT (UNDYED + DYES)
 
 static void note(gdn_false_alarms *result, const gdn_case_result *verdict) {
     for (size_t i = 0; i < verdict->n_tensors; i++) {
@@ -80,6 +87,10 @@ static gdn_status judge_kernel(gdn_false_alarms *result, const gdn_problem *prob
     return status;
 }
 
+static bool without_tolerance(const gdn_case *test) {
+    return gdn_case_is_lattice(test) || test->dye != GDN_DYE_NONE;
+}
+
 /* All kernels of one class on one case. */
 static gdn_status run_class(gdn_false_alarms *result, gdn_case *test, size_t class,
                             FILE *talk, gdn_error *err) {
@@ -97,7 +108,7 @@ static gdn_status run_class(gdn_false_alarms *result, gdn_case *test, size_t cla
     const int n = matrix && chunked ? MMA_STYLE_COUNT : KERNEL_STYLE_COUNT;
     /* What needs no tolerance holds at every length of a chunk. */
     static const int CHUNKS[] = {16, 32, 64, 128};
-    const int lengths = gdn_case_is_lattice(test) && matrix && chunked ? 4 : 1;
+    const int lengths = without_tolerance(test) && matrix && chunked ? 4 : 1;
     for (int i = 0; status == GDN_OK && i < n * lengths; i++) {
         kernel_style style = styles[i / lengths];
         style.operand = CLASSES[class].operand;
@@ -120,9 +131,11 @@ static gdn_status run_class(gdn_false_alarms *result, gdn_case *test, size_t cla
 static gdn_status run_case(gdn_false_alarms *result, const char *op, const char *profile,
                            const char *profiles, size_t shape, int seed, FILE *talk,
                            gdn_error *err) {
-    char text[512];
+    char text[512], dyed[256];
+    const int dye = 1 + (seed + 5 * (int)shape) % GDN_DYE_UNREAD;
+    snprintf(dyed, sizeof dyed, DYED, GDN_DYE_NAMES[dye]);
     snprintf(text, sizeof text, "{\"op\": \"%s\", \"profile\": \"%s\", \"seed\": %d, %s}",
-             op, profile, seed, SHAPES[shape]);
+             op, profile, seed, shape < UNDYED ? SHAPES[shape] : dyed);
     json_t *json = json_loads(text, 0, NULL);
     gdn_case test = {0};
     /* A case that the profile does not allow is none of its cases. */

@@ -12,6 +12,7 @@
 #include "judge.h"
 #include "loop.h"
 #include "plan_cases.h"
+#include "refusal.h"
 #include "relation.h"
 #include "run_policy.h"
 #include "session.h"
@@ -113,7 +114,14 @@ static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session
     bool ran = false;
     bool defect = false;
     char shipped[512];
+    gdn_error why = {0};
     result->golden_stored = planned->reader != NULL;
+    if (status == GDN_OK && gdn_refusal_is_due(&problem, &why)) {
+        status = gdn_refusal_run(session, &problem, &why, result, err);
+        gdn_problem_destroy(&problem);
+        result->total_seconds = gdnp_now() - start;
+        return status;
+    }
     if (status == GDN_OK) {
         status = gdn_session_supports(session, &problem, &supported, result, err);
     }

@@ -218,6 +218,7 @@ static gdn_status settle(gdn_session *session, gdn_op op, const gdn_worker_reply
         return GDN_OK;
     case GDN_WORKER_ERROR:
         result->verdict = GDN_FAIL;
+        session->answered = reply->status;
         /* A fault of a GPU stays with the process that caused it. */
         if (reply->status == GDN_ERR_DEVICE) {
             drop_worker(session);

@@ -19,6 +19,7 @@ typedef struct gdn_session {
     double timeout;                ///< seconds a case
     gdn_worker *worker;            ///< NULL: none alive
     char *hardware, *driver, *build;
+    gdn_status answered; ///< status of the last error that a worker answered
     bool lost;
     char *reason; ///< why it is lost
 } gdn_session;

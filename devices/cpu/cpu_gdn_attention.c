@@ -235,6 +235,21 @@ static gdn_status check_group(const attention *at, const cpu_group *group, bool 
     return cpu_conv_check(group, &at->conv, err);
 }
 
+/* Speculative tokens are found by their lists, and beside them all others. */
+static gdn_status check_lists(const gdn_call *call, gdn_error *err) {
+    const bool spec = gdn_call_scalar(call, "num_spec_decodes", 0) > 0;
+    const bool both = spec && (gdn_call_scalar(call, "num_prefills", 0) > 0 ||
+                               gdn_call_scalar(call, "num_decodes", 0) > 0);
+    const char *const lacks =
+        spec && !gdn_call_tensor(call, "spec_token_indx")       ? "spec_token_indx"
+        : both && !gdn_call_tensor(call, "non_spec_token_indx") ? "non_spec_token_indx"
+                                                                : NULL;
+    return lacks ? gdn_error_set(err, GDN_ERR_ARG,
+                                 "%s: the call lacks it, and has speculative sequences",
+                                 lacks)
+                 : GDN_OK;
+}
+
 static gdn_status check(const gdn_call *call, gdn_error *err) {
     static const struct {
         const char *name;
@@ -257,6 +272,7 @@ static gdn_status check(const gdn_call *call, gdn_error *err) {
         GDN_TRY(
             cpu_expect(call, INDICES[i].name, INDICES[i].types, INDICES[i].rank, any, err));
     }
+    GDN_TRY(check_lists(call, err));
     const attention at = attention_of(call);
     for (int i = 0; i < GROUPS; i++) {
         if (at.groups[i].count != 0) {
