@@ -59,7 +59,8 @@ gdn_status gdn_doctor_see(gdn_doctor *doctor, const gdn_problem *problem,
                           const gdn_golden *golden, gdn_case_result *result,
                           gdn_error *err) {
     gdn_suspects suspects;
-    if (gdn_doctor_work(problem->test) > GDN_DOCTOR_WORK) {
+    /* A search copies the arena whole. */
+    if (problem->arena.sparse || gdn_doctor_work(problem->test) > GDN_DOCTOR_WORK) {
         return GDN_OK;
     }
     GDN_TRY(gdn_suspects_create(&suspects, problem->call.conventions, NULL, 0, err));

@@ -6,9 +6,9 @@
 #include <string.h>
 
 /* Adds the bytes of [from, to) that are not what they were. */
-static void scan_stray(const gdn_arena *arena, size_t from, size_t to,
-                       gdn_case_result *result) {
-    if (from >= to || memcmp(arena->base + from, arena->image + from, to - from) == 0) {
+static void scan_held(const gdn_arena *arena, size_t from, size_t to,
+                      gdn_case_result *result) {
+    if (memcmp(arena->base + from, arena->image + from, to - from) == 0) {
         return;
     }
     for (size_t i = from; i < to; i++) {
@@ -18,6 +18,15 @@ static void scan_stray(const gdn_arena *arena, size_t from, size_t to,
                                    sizeof result->stray_first);
             }
         }
+    }
+}
+
+/* The same, less what are still holes. */
+static void scan_stray(const gdn_arena *arena, size_t from, size_t to,
+                       gdn_case_result *result) {
+    size_t start = from, end = from;
+    while (end < to && gdn_arena_next(arena, end, &start, &end) && start < to) {
+        scan_held(arena, start, end < to ? end : to, result);
     }
 }
 

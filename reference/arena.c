@@ -61,9 +61,36 @@ static int64_t start_after(int64_t end, const gdn_tensor *tensor, bool misaligne
     return misaligned ? start + 2 * (int64_t)gdn_dtype_size(tensor->dtype) : start;
 }
 
+/* Bytes of a tensor's row, and to the next one. */
+static int64_t row_bytes(const gdn_tensor *shape) {
+    int64_t last = 0;
+    for (int d = 1; d < shape->rank; d++) {
+        last += (shape->shape[d] - 1) * shape->stride[d];
+    }
+    return (last + 1) * (int64_t)gdn_dtype_size(shape->dtype);
+}
+
+static int64_t step_bytes(const gdn_tensor *shape) {
+    return shape->stride[0] * (int64_t)gdn_dtype_size(shape->dtype);
+}
+
+/* Whether what lies between two rows is left out of memory, but for a guard on either side
+ * of it. */
+static bool has_holes(const gdn_tensor *shape) {
+    return shape->rank > 1 && shape->shape[0] > 1 && gdn_tensor_extent(shape) > 0 &&
+           step_bytes(shape) - row_bytes(shape) >= GDN_ARENA_HOLE;
+}
+
+/* Bytes of the tensor's view that hold memory. */
+static int64_t held_bytes(const gdn_tensor *shape, int64_t bytes) {
+    const int64_t gap = step_bytes(shape) - row_bytes(shape) - 4 * GDN_ARENA_GUARD;
+    return has_holes(shape) ? bytes - (shape->shape[0] - 1) * gap : bytes;
+}
+
 static gdn_status measure(const gdn_tensor *shapes, size_t count, bool misaligned,
-                          size_t *arena_bytes, size_t *name_bytes, gdn_error *err) {
-    int64_t end = 0;
+                          size_t *arena_bytes, size_t *held, size_t *name_bytes,
+                          gdn_error *err) {
+    int64_t end = 0, holes = 0;
     *name_bytes = 0;
     for (size_t i = 0; i < count; i++) {
         int64_t bytes = 0;
@@ -76,6 +103,7 @@ static gdn_status measure(const gdn_tensor *shapes, size_t count, bool misaligne
             }
         }
         end = start_after(end, &shapes[i], misaligned) + bytes + GDN_ARENA_GUARD;
+        holes += bytes - held_bytes(&shapes[i], bytes);
         if (end >= BYTES_MAX) {
             return gdn_error_set(err, GDN_ERR_ARG,
                                  "the tensors up to %s take more than 2^60 bytes",
@@ -85,49 +113,76 @@ static gdn_status measure(const gdn_tensor *shapes, size_t count, bool misaligne
     }
     /* Whole guard units, so at least one even without tensors: mmap refuses 0 bytes. */
     *arena_bytes = ((size_t)end / GDN_ARENA_GUARD + 1) * GDN_ARENA_GUARD;
+    *held = *arena_bytes - (size_t)holes;
     return GDN_OK;
 }
 
-/* By write(): half the time of storing through a fresh mapping (no zeroed pages, no fault
+/* By pwrite(): half the time of storing through a fresh mapping (no zeroed pages, no fault
  * for each), and a machine without memory answers with an error instead of SIGBUS. */
-static gdn_status poison(int fd, size_t bytes, gdn_error *err) {
+static gdn_status poison(int fd, size_t from, size_t to, gdn_error *err) {
     uint16_t block[32768];
     for (size_t i = 0; i < sizeof block / sizeof block[0]; i++) {
         block[i] = GDN_POISON_WORD;
     }
-    for (size_t done = 0; done < bytes;) {
+    while (from < to) {
         /* The phase keeps the words in step after a write that was cut at an odd byte. */
-        const size_t phase = done % sizeof block;
-        const size_t left = bytes - done;
+        const size_t phase = from % sizeof block;
+        const size_t left = to - from;
         const size_t room = sizeof block - phase;
-        const ssize_t n = write(fd, (const char *)block + phase, room < left ? room : left);
+        const ssize_t n =
+            pwrite(fd, (const char *)block + phase, room < left ? room : left, (off_t)from);
         if (n < 0 && errno != EINTR) {
-            return gdn_error_set(err, GDN_ERR_OOM,
-                                 "no memory for an arena of %zu bytes: %s", bytes,
-                                 strerror(errno));
+            return gdn_error_set(err, GDN_ERR_OOM, "no memory for poison at byte %zu: %s",
+                                 from, strerror(errno));
         }
-        done += n > 0 ? (size_t)n : 0;
+        from += n > 0 ? (size_t)n : 0;
     }
     return GDN_OK;
+}
+
+/* Poison from end to end, less the holes. */
+static gdn_status poison_all(int fd, const gdn_tensor *shapes, size_t count,
+                             bool misaligned, size_t bytes, gdn_error *err) {
+    const int64_t page = GDN_ARENA_GUARD;
+    int64_t end = 0;
+    size_t from = 0;
+    if (ftruncate(fd, (off_t)bytes) != 0) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no file of %zu bytes: %s", bytes,
+                             strerror(errno));
+    }
+    for (size_t i = 0; i < count; i++) {
+        const gdn_tensor *t = &shapes[i];
+        const int64_t start = start_after(end, t, misaligned);
+        for (int64_t row = 0; has_holes(t) && row + 1 < t->shape[0]; row++) {
+            const int64_t behind = start + row * step_bytes(t) + row_bytes(t);
+            const int64_t next = start + (row + 1) * step_bytes(t);
+            const int64_t first = (behind + 2 * page - 1) / page * page;
+            GDN_TRY(poison(fd, from, (size_t)first, err));
+            from = (size_t)((next - page) / page * page);
+        }
+        end = start + gdn_tensor_extent(t) * (int64_t)gdn_dtype_size(t->dtype) +
+              GDN_ARENA_GUARD;
+    }
+    return poison(fd, from, bytes, err);
 }
 
 gdn_status gdn_arena_create(gdn_arena *arena, const gdn_tensor *shapes, size_t count,
                             bool misaligned, gdn_error *err) {
     gdn_status status = GDN_OK;
-    size_t bytes = 0;
+    size_t bytes = 0, held = 0;
     size_t name_bytes = 0;
     uint8_t *base = MAP_FAILED;
     gdn_tensor *tensors = NULL;
     int fd = -1;
 
     *arena = (gdn_arena){.fd = -1};
-    GDN_TRY(measure(shapes, count, misaligned, &bytes, &name_bytes, err));
-    /* Every page gets written; beyond the machine's memory that ends by the OOM killer. */
+    GDN_TRY(measure(shapes, count, misaligned, &bytes, &held, &name_bytes, err));
+    /* Every page but those of holes gets written; beyond the machine's memory that ends by the OOM killer. */
     const long pages = sysconf(_SC_PHYS_PAGES);
-    if (pages > 0 && bytes / (size_t)sysconf(_SC_PAGESIZE) > (size_t)pages) {
+    if (pages > 0 && held / (size_t)sysconf(_SC_PAGESIZE) > (size_t)pages) {
         return gdn_error_set(err, GDN_ERR_OOM,
                              "an arena of %zu bytes is larger than this machine's memory",
-                             bytes);
+                             held);
     }
     /* One block: the views, then their names. */
     tensors = malloc(count * sizeof *tensors + name_bytes + 1);
@@ -139,7 +194,7 @@ gdn_status gdn_arena_create(gdn_arena *arena, const gdn_tensor *shapes, size_t c
         status = gdn_error_set(err, GDN_ERR_IO, "memfd_create: %s", strerror(errno));
         goto cleanup;
     }
-    status = poison(fd, bytes, err);
+    status = poison_all(fd, shapes, count, misaligned, bytes, err);
     if (status != GDN_OK) {
         goto cleanup;
     }
@@ -162,8 +217,12 @@ gdn_status gdn_arena_create(gdn_arena *arena, const gdn_tensor *shapes, size_t c
               gdn_tensor_extent(&shapes[i]) * (int64_t)gdn_dtype_size(shapes[i].dtype) +
               GDN_ARENA_GUARD;
     }
-    *arena = (gdn_arena){
-        .fd = fd, .base = base, .bytes = bytes, .tensors = tensors, .n_tensors = count};
+    *arena = (gdn_arena){.fd = fd,
+                         .base = base,
+                         .bytes = bytes,
+                         .sparse = held < bytes,
+                         .tensors = tensors,
+                         .n_tensors = count};
     return GDN_OK;
 
 cleanup:
@@ -180,29 +239,53 @@ gdn_status gdn_arena_freeze(gdn_arena *arena, gdn_error *err) {
                              "expected an arena that is being filled but found %s one",
                              arena->image ? "a frozen" : "no");
     }
-    uint8_t *image = malloc(arena->bytes);
-    if (!image) {
+    /* Pages of it that nobody writes cost nothing: holes stay holes. */
+    uint8_t *image = mmap(NULL, arena->bytes, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (image == MAP_FAILED) {
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for the image of %zu bytes",
                              arena->bytes);
     }
     /* A worker that truncated the file would kill the host by SIGBUS; one that added a seal
      * of its own would lock out the next worker. */
     if (fcntl(arena->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-        free(image);
+        munmap(image, arena->bytes);
         return gdn_error_set(err, GDN_ERR_IO, "cannot seal the arena: %s", strerror(errno));
     }
-    memcpy(image, arena->base, arena->bytes);
+    size_t from = 0, to = 0;
+    for (; gdn_arena_next(arena, to, &from, &to);) {
+        memcpy(image + from, arena->base + from, to - from);
+    }
     arena->image = image;
     return GDN_OK;
 }
 
+bool gdn_arena_next(const gdn_arena *arena, size_t at, size_t *from, size_t *to) {
+    if (at >= arena->bytes) {
+        return false;
+    }
+    *from = at;
+    *to = arena->bytes;
+    if (arena->sparse) {
+        const off_t data = lseek(arena->fd, (off_t)at, SEEK_DATA);
+        const off_t hole = data < 0 ? -1 : lseek(arena->fd, data, SEEK_HOLE);
+        *from = data < 0 ? arena->bytes : (size_t)data;
+        *to = hole < 0 ? arena->bytes : (size_t)hole;
+    }
+    return *from < *to;
+}
+
 void gdn_arena_refreeze(gdn_arena *arena) {
-    memcpy(arena->image, arena->base, arena->bytes);
+    size_t from = 0, to = 0;
+    for (; gdn_arena_next(arena, to, &from, &to);) {
+        memcpy(arena->image + from, arena->base + from, to - from);
+    }
 }
 
 void gdn_arena_restore(gdn_arena *arena) {
-    if (arena->image) {
-        memcpy(arena->base, arena->image, arena->bytes);
+    size_t from = 0, to = 0;
+    for (; arena->image && gdn_arena_next(arena, to, &from, &to);) {
+        memcpy(arena->base + from, arena->image + from, to - from);
     }
 }
 
@@ -212,8 +295,10 @@ void gdn_arena_destroy(gdn_arena *arena) {
         munmap(arena->base, arena->bytes);
         close(arena->fd);
     }
+    if (arena->image) {
+        munmap(arena->image, arena->bytes);
+    }
     free(arena->tensors);
-    free(arena->image);
     *arena = (gdn_arena){.fd = -1};
 }
 

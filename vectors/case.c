@@ -13,6 +13,7 @@
  *   qkvz_layout, order                                 x
  *   pad_rows                                           x
  *   page_bytes            x                x           x
+ *   row_bytes             x       x        x           x
  *   initial, accepted     x                x           x           x
  *   gates, chunked, l2norm                 x
  *   misaligned, seed      x       x        x           x           x
@@ -170,6 +171,7 @@ static const member MEMBERS[] = {
      0, STATEFUL | GATING, true},
     {"dye", NAME, AT(dye), 0, GDN_DYE_UNREAD, GDN_DYE_NAMES, false, 0, NUMERIC & ~PACK,
      true},
+    {"row_bytes", INTEGER, AT(row_bytes), 0, INT64_C(1) << 30, NULL, false, 0, STATEFUL | GATING, true},
     {"refuse", OPTIONAL, AT(refuse), 0, 0, NULL, false, 0, EVERY & ~PACK, true},
     {"mode", NAME, AT(verify.mode), 0, GDN_MODE_COUNT - 1, GDNP_MODE_NAMES, false, 0,
      VERIFY, false},

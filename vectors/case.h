@@ -200,6 +200,7 @@ typedef struct gdn_case {
     int64_t pad_requests; ///< gdn_metadata: graph-padding requests, the batch's pad<n>
     int64_t conv_rows;    ///< least rows of a conv slot; 0: what the batch needs
     int64_t page_bytes;   ///< least slot stride of the state pools; 0: dense
+    int64_t row_bytes;    ///< least row stride of what has a row a token; 0: dense
     bool misaligned;
     gdn_fill fill;
     uint64_t seed;
@@ -221,7 +222,8 @@ extern const char *const GDN_DYE_NAMES[];
  *   state_dtype "fp32", conv_bias false, order "grouped", initial "mixed",
  *   accepted "cycle", gates "given", chunked (whether a prefill has more than one token),
  *   l2norm true, pad_rows 0, page_bytes 0, misaligned false, fill "normal", seed 0,
- *   tree "none", conv_rows 0, relation "none", dye "none", refuse (absent)
+ *   tree "none", conv_rows 0, relation "none", dye "none", refuse (absent),
+ *   row_bytes 0
  *
  * Ops of draft verification have instead, beside op, profile, misaligned and seed:
  *   mode "plain", scenario "mixed", slots 6, drafts 4, vocab 16, candidates 4, window 2,
@@ -241,7 +243,7 @@ GDN_NODISCARD gdn_status gdn_case_from_json(gdn_case *test, const json_t *json,
                                             const char *profile_dir, gdn_error *err);
 
 /// New reference to the JSON form in a fixed order, every member written out but those that
-/// came after the first files (gates, chunked, l2norm, tree, conv_rows, relation, dye, refuse) at their
+/// came after the first files (gates, chunked, l2norm, tree, conv_rows, relation, dye, refuse, row_bytes) at their
 /// defaults.
 json_t *gdn_case_to_json(const gdn_case *test);
 

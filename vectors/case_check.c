@@ -26,7 +26,8 @@ gdn_status gdnp_case_check_shapes(const gdn_case *test, gdn_error *err) {
     GDN_TRY(
         check_division("num_v_heads", test->num_v_heads, "tp_size", test->tp_size, err));
     /* Strides count elements, and a page holds a whole number of any type's. */
-    return check_division("page_bytes", test->page_bytes, "the widest element's", 8, err);
+    GDN_TRY(check_division("page_bytes", test->page_bytes, "the widest element's", 8, err));
+    return check_division("row_bytes", test->row_bytes, "the widest element's", 8, err);
 }
 
 /* Packed weights come in blocks of 32 channels and two taps. */

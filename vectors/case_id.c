@@ -134,7 +134,7 @@ static void write_flags(const gdn_case *test, char *text, size_t size) {
     char fault[128] = "";
     char rows[32] = "";
     char pad[32] = "";
-    char page[32] = "";
+    char page[64] = "";
     const char *layout = "";
     const char *kernel = "";
     if (test->chunked != gdnp_case_has_chunks(test)) {
@@ -148,6 +148,10 @@ static void write_flags(const gdn_case *test, char *text, size_t size) {
     }
     if (test->page_bytes > 0) {
         snprintf(page, sizeof page, "page%" PRId64 "-", test->page_bytes);
+    }
+    if (test->row_bytes > 0) {
+        const size_t used = strlen(page);
+        snprintf(page + used, sizeof page - used, "row%" PRId64 "-", test->row_bytes);
     }
     if (test->conv_rows > 0) {
         snprintf(rows, sizeof rows, "rows%" PRId64 "-", test->conv_rows);

@@ -107,9 +107,12 @@ void gdnp_dye_values(const gdn_case *test, gdn_field field, int64_t item, int64_
 
 void gdnp_dye_unread(gdn_arena *arena) {
     const uint16_t poison = GDN_POISON_WORD, word = HUGE_WORD;
-    for (size_t at = 0; at + sizeof word <= arena->bytes; at += sizeof word) {
-        if (memcmp(arena->base + at, &poison, sizeof poison) == 0) {
-            memcpy(arena->base + at, &word, sizeof word);
+    size_t from = 0, to = 0;
+    for (; gdn_arena_next(arena, to, &from, &to);) {
+        for (size_t at = from; at + sizeof word <= to; at += sizeof word) {
+            if (memcmp(arena->base + at, &poison, sizeof poison) == 0) {
+                memcpy(arena->base + at, &word, sizeof word);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 #include "problem_tensors.h"
 
 #include <assert.h>
+#include <string.h>
 
 static gdn_tensor *add(gdn_shapes *shapes, const char *name, gdn_dtype dtype, int rank,
                        const int64_t *shape) {
@@ -220,6 +221,21 @@ static void metadata_shapes(gdn_shapes *shapes, const gdn_case *test,
     scalar(shapes, "pad_requests", test->pad_requests > 0 ? padded : 0);
 }
 
+/* Tensors with a row a token: those whose first size is the number of rows. */
+static void spread_rows(gdn_shapes *shapes, const gdn_case *test) {
+    static const char *const names[] = {
+        "x", "out", "a",    "b", "g",
+        "q", "k",   "v",    "z", "projected_states_qkvz",
+        "projected_states_ba", "beta", "core_attn_out"};
+    for (size_t i = 0; i < shapes->n_tensors; i++) {
+        for (size_t n = 0; n < sizeof names / sizeof names[0]; n++) {
+            if (strcmp(shapes->tensors[i].name, names[n]) == 0) {
+                spread(&shapes->tensors[i], test->row_bytes);
+            }
+        }
+    }
+}
+
 void gdn_shapes_of(gdn_shapes *shapes, const gdn_case *test, const gdn_plan *plan) {
     *shapes = (gdn_shapes){0};
     switch (test->op) {
@@ -244,4 +260,5 @@ void gdn_shapes_of(gdn_shapes *shapes, const gdn_case *test, const gdn_plan *pla
     default: /* draft verification has its own */
         break;
     }
+    spread_rows(shapes, test);
 }

@@ -54,6 +54,45 @@ PATCHES = {
         "d->kernels->multiply(d->k_dim, d->columns, count - 1, d->keys,"),
 }
 
+# Bugs that cases without a tolerance see, and smoke need not: file, text, what stands there
+# instead; suite, cases, and what the verdict says.
+EXACT = {
+    "a group's value heads all get the first one's values": (
+        ("cpu_gdn_attention.c", ".v = of * group + 2 * k + j * v,", ".v = of * group + 2 * k,"),
+        "lattice", "gdn_attention/*pre1x*/int-*", "found v of token"),
+    "another head is read and multiplied by zero": (
+        ("cpu_gated_delta_rule.c", "load_row(delta->v + t * delta->ld, rule->v, row, head);",
+         "load_row(delta->v + t * delta->ld, rule->v, row, head);\n"
+         "            for (int64_t i = 0; head > 0 && i < delta->v_dim; i++) {\n"
+         "                delta->v[t * delta->ld + i] += 0.0F * cpu_load_one(rule->v->data,\n"
+         "                    rule->v->dtype, row * rule->v->stride[0] +\n"
+         "                    (head - 1) * rule->v->stride[1] + i);\n"
+         "            }"),
+        "dye", "gated_delta_rule/*dye-value-*", "beyond the limit"),
+    "a token of the future is read and multiplied by zero": (
+        ("cpu_gated_delta_rule.c",
+         "load_row(delta->k + t * delta->k_dim, rule->k, row, key_head);",
+         "load_row(delta->k + t * delta->k_dim, rule->k, row, key_head);\n"
+         "            for (int64_t i = 0; row + 129 < rule->k->shape[0] && i < delta->k_dim;\n"
+         "                 i++) {\n"
+         "                delta->k[t * delta->k_dim + i] += 0.0F * cpu_load_one(\n"
+         "                    rule->k->data, rule->k->dtype, (row + 129) * rule->k->stride[0] +\n"
+         "                    key_head * rule->k->stride[1] + i);\n"
+         "            }"),
+        "dye", "gated_delta_rule/*dye-key-*", "beyond the limit"),
+    "offsets of slots in 32 bits": (
+        ("cpu_delta.c", "return slot * pool->tensor->stride[0] +",
+         "return (int32_t)(slot * pool->tensor->stride[0]) +"),
+        "offsets", "gated_delta_rule/*dec8*", ""),
+    "offsets of tokens in 32 bits": (
+        ("cpu_gated_delta_rule.c", "             row * tensor->stride[0] + head * tensor->stride[1], tensor->stride[2],",
+         "             (int32_t)(row * tensor->stride[0]) + head * tensor->stride[1], tensor->stride[2],"),
+        "offsets", "gated_delta_rule/*pre1x130*", ""),
+    "indices are taken as they come": (
+        ("cpu_sequences.c", "if (value >= low && value <= high) {", "if (true) {"),
+        "refusals", "*/spec-*refuse-accepted*", "worker died"),
+}
+
 
 class PatchedCpu(unittest.TestCase):
     def setUp(self):
@@ -82,9 +121,10 @@ class PatchedCpu(unittest.TestCase):
              *glob.glob(os.path.join(self.folder, "*.c")), *base, "-lm", "-o",
              os.path.join(self.folder, "gdn-device-cpu.so")], check=True)
 
-    def judge(self):
+    def judge(self, suite="smoke", case="*"):
         result = subprocess.run(
-            [os.path.join(BIN, "gdn-conform"), "run", "--device", "cpu", "--suite", "smoke"],
+            [os.path.join(BIN, "gdn-conform"), "run", "--device", "cpu", "--suite", suite,
+             "--case", case, "--no-diagnosis"],
             stdout=subprocess.PIPE, text=True, timeout=600,
             env={**os.environ, "GDN_DEVICE_PATH": self.folder})
         return result.returncode, result.stdout
@@ -103,6 +143,17 @@ class PatchedCpu(unittest.TestCase):
                 failed = [line for line in out.splitlines() if line.startswith("fail ")]
                 print(f"{name}: {len(failed)} cases fail")
                 self.assertTrue(failed)
+
+    def test_every_exact_bug_is_seen(self):
+        for name, (patch, suite, case, words) in EXACT.items():
+            with self.subTest(bug=name):
+                self.build(patch)
+                _, out = self.judge(suite, case)
+                seen = [line for line in out.splitlines()
+                        if re.match("(fail|crash|xfail) ", line)]
+                print(f"{name}: {len(seen)} cases of {suite} see it")
+                self.assertTrue(seen, out)
+                self.assertTrue(any(words in line for line in seen), out)
 
 
 if __name__ == "__main__":

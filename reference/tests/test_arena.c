@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -297,6 +298,57 @@ static void test_refusals(void **state) {
     expect_refusal(sum, 9, "more than 2^60");
 }
 
+/* Rows a gigabyte apart cost no memory; guards at both ends of a gap are poison, what lies
+ * between is a hole, and a byte written there is found and taken back. */
+static void test_wide_gaps_are_holes(void **state) {
+    (void)state;
+    const size_t step = (size_t)1 << 30;
+    const gdn_tensor shapes[] = {
+        {.name = "paged",
+         .dtype = GDN_BF16,
+         .rank = 2,
+         .shape = {5, 8},
+         .stride = {1 << 29, 1}},
+        {.name = "small", .dtype = GDN_FP32, .rank = 1, .shape = {4}, .stride = {1}},
+    };
+    for (int misaligned = 0; misaligned < 2; misaligned++) {
+        gdn_arena arena;
+        struct stat info;
+        size_t from = 0, to = 0, held = 0;
+        assert_int_equal(gdn_arena_create(&arena, shapes, 2, misaligned, NULL), GDN_OK);
+        assert_true(arena.sparse && arena.bytes > 4 * step);
+        const size_t row = start_of(&arena, 0);
+        for (int i = 0; i < 5; i++) {
+            const size_t first = i == 0 ? 0 : row + (size_t)i * step - GDN_ARENA_GUARD;
+            for (size_t at = first; at < row + (size_t)i * step + 16 + GDN_ARENA_GUARD;
+                 at++) {
+                assert_int_equal(arena.base[at],
+                                 at % 2 ? GDN_POISON_WORD >> 8 : GDN_POISON_WORD & 0xff);
+            }
+        }
+        assert_int_equal(gdn_arena_freeze(&arena, NULL), GDN_OK);
+        while (gdn_arena_next(&arena, to, &from, &to)) {
+            held += to - from;
+        }
+        assert_true(held < 100000);
+        assert_int_equal(fstat(arena.fd, &info), 0);
+        assert_true(info.st_blocks * 512 < 200000);
+        /* as a device would, through a mapping of its own */
+        uint8_t *other =
+            mmap(NULL, arena.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, arena.fd, 0);
+        assert_true(other != MAP_FAILED);
+        other[row + step / 2] = 7;
+        to = row + GDN_ARENA_GUARD * 4;
+        assert_true(gdn_arena_next(&arena, to, &from, &to));
+        assert_true(from <= row + step / 2 && row + step / 2 < to);
+        assert_int_equal(arena.image[row + step / 2], 0);
+        gdn_arena_restore(&arena);
+        assert_int_equal(other[row + step / 2], 0);
+        munmap(other, arena.bytes);
+        gdn_arena_destroy(&arena);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everything_is_poison),
@@ -306,6 +358,7 @@ int main(void) {
         cmocka_unit_test(test_describe_finds_every_element),
         cmocka_unit_test(test_describe_gap_inside_a_row),
         cmocka_unit_test(test_freeze_and_restore),
+        cmocka_unit_test(test_wide_gaps_are_holes),
         cmocka_unit_test(test_sealed_but_writable),
         cmocka_unit_test(test_refusals),
     };

@@ -5,7 +5,9 @@
  * tensors lie in it with guard zones around them and, where strides leave gaps (pages of a
  * paged cache), with poison between their rows. What is still poison after a run was not
  * written; what changed without being an output was. The block is a memfd, so that a worker
- * maps the same pages by descriptor. */
+ * maps the same pages by descriptor. Gaps of a megabyte and more are holes of the file, but
+ * for a guard on either side: they read as zeros, and a write into one is seen, since it
+ * makes data of it. */
 #ifndef GDN_ARENA_H
 #define GDN_ARENA_H
 
@@ -25,10 +27,14 @@ extern "C" {
 /// Tensors start on this boundary, or 2 elements past one when the arena is misaligned.
 #define GDN_ARENA_ALIGN 256
 
+/// Gaps between rows from which on they are holes.
+#define GDN_ARENA_HOLE (1 << 20)
+
 typedef struct gdn_arena {
     int fd;
     uint8_t *base; ///< shared mapping
     size_t bytes;
+    bool sparse;           ///< some gap is a hole
     uint8_t *image;      ///< private copy taken by gdn_arena_freeze(), NULL before
     gdn_tensor *tensors; ///< `data` points into `base`; names are owned by the arena
     size_t n_tensors;
@@ -45,6 +51,10 @@ GDN_NODISCARD gdn_status gdn_arena_freeze(gdn_arena *arena, gdn_error *err);
 
 /// Takes the image again, for inputs that come from an earlier call. The arena is frozen.
 void gdn_arena_refreeze(gdn_arena *arena);
+
+/// The next stretch of memory from byte `at` on that is no hole; false if there is none. A
+/// device that wrote into a hole has made it one.
+bool gdn_arena_next(const gdn_arena *arena, size_t at, size_t *from, size_t *to);
 
 /// Puts the frozen bytes back, for a second run on the same inputs.
 void gdn_arena_restore(gdn_arena *arena);
