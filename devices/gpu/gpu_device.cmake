@@ -71,6 +71,28 @@ add_test(NAME test_gpu_host COMMAND ${GDN_PYTHON}
          $<TARGET_FILE:gdn_fake_driver>
          ${GDN_GPU_FOLDER}/../kernels/packages/gating-source)
 
+# The kernels for this processor behind the fake driver, for warps of 32 and 64. clang++ in
+# the sanitizers' build too, without them: they know nothing of fibers.
+find_program(GDN_CLANGXX NAMES clang++ clang++-14 REQUIRED)
+file(GLOB GDN_KERNEL_FILES ${GDN_GPU_FOLDER}/../kernels/*.hip
+     ${GDN_GPU_FOLDER}/../kernels/kernel_args.h)
+foreach(warp 32 64)
+    set(object ${CMAKE_CURRENT_BINARY_DIR}/emulated_kernels_${warp}.o)
+    add_custom_command(OUTPUT ${object}
+        COMMAND ${GDN_CLANGXX} -x c++ -std=c++17 -O2 -fPIC -Wall -Wextra -Werror
+                -Wno-unknown-pragmas -fno-exceptions -fno-rtti -fno-threadsafe-statics
+                -fvisibility=hidden -DGDN_WARP=${warp} -I${GDN_GPU_FOLDER}/../kernels
+                -c ${GDN_GPU_FOLDER}/tests/emulated_kernels.cpp -o ${object}
+        DEPENDS ${GDN_KERNEL_FILES} ${GDN_GPU_FOLDER}/tests/emulated_kernels.cpp
+                ${GDN_GPU_FOLDER}/tests/emulated_lanes.h
+        VERBATIM)
+    add_library(gdn_emulated_${warp} MODULE ${GDN_GPU_FOLDER}/tests/fake_driver.c ${object})
+    target_compile_definitions(gdn_emulated_${warp} PRIVATE FAKE_EMULATES)
+    target_link_libraries(gdn_emulated_${warp} PRIVATE gdn::options m)
+    set_target_properties(gdn_emulated_${warp} PROPERTIES
+        PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+endforeach()
+
 gdn_test(test_gpu_expression
     SOURCES ${GDN_GPU_FOLDER}/tests/test_gpu_expression.c ${GDN_GPU_FOLDER}/gpu_expression.c
     LIBS gdn::base)

@@ -5,7 +5,8 @@
  *
  * The source is HIP C++ that NVRTC takes too: no #include but our own, since run-time
  * compilers come without headers. The adapter defines GDN_HIP or GDN_CUDA, and GDN_WARP,
- * the lanes that run in step: 32, or 64 on AMD's CDNA. */
+ * the lanes that run in step: 32, or 64 on AMD's CDNA. With neither, what the two differ in
+ * comes from elsewhere (gpu/tests/emulated_lanes.h). */
 #ifndef GDN_COMMON_HIP
 #define GDN_COMMON_HIP
 
@@ -14,7 +15,7 @@
 #if defined(GDN_HIP)
 #define gk_shuffle_xor(value, mask) __shfl_xor(value, mask)
 #define gk_shuffle(value, lane)     __shfl(value, lane)
-#else
+#elif defined(GDN_CUDA)
 #define gk_shuffle_xor(value, mask) __shfl_xor_sync(0xffffffffu, value, mask)
 #define gk_shuffle(value, lane)     __shfl_sync(0xffffffffu, value, lane)
 #endif
@@ -50,7 +51,7 @@ static __device__ inline unsigned short gk_float_to_fp16(float value) {
     __builtin_memcpy(&bits, &half, sizeof bits);
     return bits;
 }
-#else
+#elif defined(GDN_CUDA)
 static __device__ inline float gk_fp16_to_float(unsigned short bits) {
     float value;
     asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* A CUDA driver and an NVRTC without a GPU: memory is the host's, launches do nothing. It
- * shows what the host's side does with a driver that misbehaves. FAKE_DRIVER says how:
+/* A CUDA driver and an NVRTC without a GPU: memory is the host's. Launches do nothing, or,
+ * with FAKE_EMULATES defined, run the kernels of emulated_kernels.cpp, at once or when the
+ * graph is replayed that they were captured into.
+ *
+ * Without kernels it shows what the host's side does with a driver that misbehaves.
+ * FAKE_DRIVER says how:
  *   abort   prints a line and aborts when it is initialised
  *   error   says 999 when it is initialised
  *   none    has no device
@@ -17,6 +21,17 @@
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
+
+#ifdef FAKE_EMULATES
+int emulated_warp(void);
+const void *emulated_find(const char *name);
+size_t emulated_bytes(const void *kernel);
+void emulated_launch(const void *kernel, const unsigned grid[3], unsigned block,
+                     const void *arguments);
+#define WARP emulated_warp()
+#else
+#define WARP 32
+#endif
 
 static bool broken;
 
@@ -84,7 +99,7 @@ int cuDeviceGetUuid_v2(unsigned char uuid[16], int device) {
 EXPORT int cuDeviceGetAttribute(int *value, int attribute, int device);
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
     (void)device;
-    *value = attribute == 10 ? 32 : 9;
+    *value = attribute == 10 ? WARP : 9;
     return 0;
 }
 
@@ -151,17 +166,108 @@ int cuEventElapsedTime(float *milliseconds, void *start, void *end) {
     }
 QUIET(cuCtxSetCurrent)
 QUIET(cuModuleLoadData)
+QUIET(cuStreamCreate)
+QUIET(cuGraphDestroy)
+QUIET(cuEventCreate)
+QUIET(cuEventRecord)
+
+#ifdef FAKE_EMULATES
+
+enum { MAX_LAUNCHES = 64, MAX_ARGUMENTS = 4096 };
+
+typedef struct launch {
+    const void *kernel;
+    unsigned grid[3], block;
+    _Alignas(16) char arguments[MAX_ARGUMENTS];
+} launch;
+
+typedef struct graph {
+    int count;
+    launch launches[MAX_LAUNCHES];
+} graph;
+
+static graph *capturing;
+
+EXPORT int cuModuleGetFunction(const void **function, void *module, const char *name);
+int cuModuleGetFunction(const void **function, void *module, const char *name) {
+    (void)module;
+    *function = emulated_find(name);
+    return *function ? 0 : 500;
+}
+
+EXPORT int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz,
+                          unsigned bx, unsigned by, unsigned bz, unsigned shared,
+                          void *stream, void **arguments, void **extra);
+int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
+                   unsigned by, unsigned bz, unsigned shared, void *stream,
+                   void **arguments, void **extra) {
+    (void)stream;
+    (void)extra;
+    if (by != 1 || bz != 1 || shared != 0) {
+        return 1;
+    }
+    const unsigned grid[3] = {gx, gy, gz};
+    if (!capturing) {
+        emulated_launch(function, grid, bx, arguments[0]);
+        return 0;
+    }
+    launch *l = &capturing->launches[capturing->count++];
+    *l = (launch){.kernel = function, .grid = {gx, gy, gz}, .block = bx};
+    memcpy(l->arguments, arguments[0], emulated_bytes(function));
+    return 0;
+}
+
+EXPORT int cuStreamBeginCapture_v2(void *stream, int mode);
+int cuStreamBeginCapture_v2(void *stream, int mode) {
+    (void)stream;
+    (void)mode;
+    capturing = calloc(1, sizeof *capturing);
+    return capturing ? 0 : 2;
+}
+
+EXPORT int cuStreamEndCapture(void *stream, void **captured);
+int cuStreamEndCapture(void *stream, void **captured) {
+    (void)stream;
+    *captured = capturing;
+    capturing = NULL;
+    return 0;
+}
+
+EXPORT int cuGraphInstantiateWithFlags(void **exec, void *captured,
+                                       unsigned long long flags);
+int cuGraphInstantiateWithFlags(void **exec, void *captured, unsigned long long flags) {
+    (void)flags;
+    *exec = captured;
+    return 0;
+}
+
+EXPORT int cuGraphExecDestroy(void *exec);
+int cuGraphExecDestroy(void *exec) {
+    free(exec);
+    return 0;
+}
+
+EXPORT int cuGraphLaunch(const graph *exec, void *stream);
+int cuGraphLaunch(const graph *exec, void *stream) {
+    (void)stream;
+    for (int i = 0; i < exec->count; i++) {
+        const launch *l = &exec->launches[i];
+        emulated_launch(l->kernel, l->grid, l->block, l->arguments);
+    }
+    return 0;
+}
+
+#else
+
 QUIET(cuModuleGetFunction)
 QUIET(cuLaunchKernel)
-QUIET(cuStreamCreate)
 QUIET(cuStreamBeginCapture_v2)
 QUIET(cuStreamEndCapture)
 QUIET(cuGraphInstantiateWithFlags)
-QUIET(cuGraphDestroy)
 QUIET(cuGraphExecDestroy)
 QUIET(cuGraphLaunch)
-QUIET(cuEventCreate)
-QUIET(cuEventRecord)
+
+#endif
 
 /* ---- The compiler ---- */
 
