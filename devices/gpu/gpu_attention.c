@@ -14,6 +14,7 @@ typedef struct attention {
     gk_view y;       /* [rows, channels] */
     gk_view q, k;    /* [rows, key heads * k_dim] */
     gk_view g, beta; /* [rows, value heads] */
+    bool chunked;    /* sequences that are not speculative are for a chunk kernel */
 } attention;
 
 static int rows_of(const gdn_call *call, const char *name) {
@@ -24,7 +25,7 @@ static int rows_of(const gdn_call *call, const char *name) {
 static gk_group non_spec_group(const gpu_plan *plan, const attention *at) {
     const gdn_call *call = at->call;
     const bool listed = gdn_call_tensor(call, "non_spec_token_indx") != NULL;
-    return (gk_group){
+    gk_group group = {
         .starts = gpu_view(plan, call, "non_spec_query_start_loc"),
         .tokens = gpu_view(plan, call, "non_spec_token_indx"),
         .slots = gpu_view(plan, call, "non_spec_state_indices_tensor"),
@@ -32,19 +33,22 @@ static gk_group non_spec_group(const gpu_plan *plan, const attention *at) {
         .count = rows_of(call, "non_spec_query_start_loc") - 1,
         .capacity = listed ? rows_of(call, "non_spec_token_indx") : at->rows,
     };
+    gpu_group_conventions(&group, call->conventions, true);
+    return group;
 }
 
 static gk_group spec_group(const gpu_plan *plan, const attention *at) {
     const gdn_call *call = at->call;
-    return (gk_group){
+    gk_group group = {
         .starts = gpu_view(plan, call, "spec_query_start_loc"),
         .tokens = gpu_view(plan, call, "spec_token_indx"),
         .slots = gpu_view(plan, call, "spec_state_indices_tensor"),
         .accepted = gpu_view(plan, call, "num_accepted_tokens"),
         .count = rows_of(call, "spec_query_start_loc") - 1,
         .capacity = rows_of(call, "spec_token_indx"),
-        .sliding = call->conventions->conv_window == GDN_CONV_SLIDING,
     };
+    gpu_group_conventions(&group, call->conventions, true);
+    return group;
 }
 
 static gdn_status add_conv(gpu_plan *plan, const attention *at, const gk_group *group,
@@ -59,11 +63,11 @@ static gdn_status add_conv(gpu_plan *plan, const attention *at, const gk_group *
         .group = *group,
         .layout = at->layout,
         .channels = at->channels,
-        .silu = call->conventions->activation == GDN_ACTIVATION_SILU,
     };
     args.round =
         call->conventions->conv_output == GDN_ROUND_STORAGE ? (int)args.x.dtype : 0;
-    gpu_conv_conventions(&args, call->conventions, gdn_call_tensor(call, "conv_weights"));
+    gpu_conv_conventions(&args, call->conventions, gdn_call_tensor(call, "conv_weights"),
+                         gdn_call_tensor(call, "conv_state"));
     return gpu_plan_conv(plan, &args, err);
 }
 
@@ -81,16 +85,16 @@ static gdn_status add_recurrence(gpu_plan *plan, const attention *at, const gk_g
     const gdn_call *call = at->call;
     const gk_layout *l = &at->layout;
     const int keys = l->key_heads * l->k_dim;
-    const gk_normalise_args normalise = {
+    const bool chunked = at->chunked && !group->accepted.data;
+    gk_normalise_args normalise = {
         .q = channels_of(at, 0, l->k_dim),
         .k = channels_of(at, keys, l->k_dim),
         .q_out = (float *)at->q.data,
         .k_out = (float *)at->k.data,
         .group = *group,
-        .epsilon = call->conventions->l2norm_eps,
         .heads = l->key_heads,
         .k_dim = l->k_dim,
-        .norm = gpu_norm_of(call->conventions, true),
+        .storage = (int)gdn_call_tensor(call, "projected_states_qkvz")->dtype,
     };
     gk_delta_args delta = {
         .q = normalise.q_out,
@@ -106,9 +110,34 @@ static gdn_status add_recurrence(gpu_plan *plan, const attention *at, const gk_g
         .k_dim = l->k_dim,
         .v_dim = l->v_dim,
     };
-    gpu_delta_conventions(&delta, call->conventions);
+    gpu_normalise_conventions(&normalise, call->conventions, true, chunked);
+    gpu_delta_conventions(&delta, call->conventions, chunked);
+    delta.zero_pads |= call->conventions->pad_rows == GDN_PAD_ROWS_ZEROED;
     GDN_TRY(gpu_plan_normalise(plan, &normalise, err));
     return gpu_plan_delta(plan, &delta, err);
+}
+
+/* For all actual rows, whoever owns them: each group's, with the rounding that it wants. */
+static gdn_status add_gates(gpu_plan *plan, const attention *at, bool speculative,
+                            gdn_error *err) {
+    const gdn_call *call = at->call;
+    gk_gating_args args = {
+        .a = gpu_view(plan, call, "projected_states_ba"),
+        .b = gpu_view(plan, call, "projected_states_ba"),
+        .A_log = gpu_view(plan, call, "A_log"),
+        .dt_bias = gpu_view(plan, call, "dt_bias"),
+        .g = at->g,
+        .beta = at->beta,
+        .layout = at->layout,
+        .rows = at->rows,
+        .heads = at->layout.value_heads,
+    };
+    gpu_gating_conventions(&args, call->conventions);
+    if (speculative || !at->chunked) {
+        args.roundings = args.tail_roundings =
+            gpu_beta_roundings(call->conventions, speculative);
+    }
+    return gpu_plan_gating(plan, &args, err);
 }
 
 static gdn_status add_group(gpu_plan *plan, const attention *at, const gk_group *group,
@@ -119,29 +148,24 @@ static gdn_status add_group(gpu_plan *plan, const attention *at, const gk_group 
         .group = *group,
         .layout = at->layout,
     };
+    GDN_TRY(add_gates(plan, at, group->accepted.data != NULL, err));
     GDN_TRY(add_conv(plan, at, group, err));
     GDN_TRY(gpu_plan_add(plan, "gk_copy_z", group->capacity, 1, 1, 256, &copy, sizeof copy,
                          err));
     return add_recurrence(plan, at, group, err);
 }
 
-/* For all actual rows, whoever owns them. */
-static gdn_status add_gates(gpu_plan *plan, const attention *at, gdn_error *err) {
-    const gdn_call *call = at->call;
-    const gk_gating_args args = {
-        .a = gpu_view(plan, call, "projected_states_ba"),
-        .b = gpu_view(plan, call, "projected_states_ba"),
-        .A_log = gpu_view(plan, call, "A_log"),
-        .dt_bias = gpu_view(plan, call, "dt_bias"),
-        .g = at->g,
-        .beta = at->beta,
-        .layout = at->layout,
-        .softplus_beta = call->conventions->softplus_beta,
-        .softplus_threshold = call->conventions->softplus_threshold,
-        .rows = at->rows,
+/* Rows behind the tokens. */
+static gdn_status add_zeros(gpu_plan *plan, const attention *at, const char *name,
+                            gdn_error *err) {
+    const gk_zero_args args = {
+        .out = gpu_view(plan, at->call, name),
+        .first = at->rows,
+        .rows = rows_of(at->call, name),
         .heads = at->layout.value_heads,
+        .dim = at->layout.v_dim,
     };
-    return gpu_plan_gating(plan, &args, err);
+    return gpu_plan_zero(plan, &args, err);
 }
 
 static gdn_status read_sizes(attention *at, gdn_error *err) {
@@ -172,6 +196,7 @@ static gdn_status read_sizes(attention *at, gdn_error *err) {
         .separate = separate,
     };
     at->rows = (int)gdn_call_scalar(call, "num_actual_tokens", 0);
+    at->chunked = gdn_call_scalar(call, "num_prefills", 0) > 0;
     at->channels = 2 * at->layout.key_heads * at->layout.k_dim +
                    at->layout.value_heads * at->layout.v_dim;
     return GDN_OK;
@@ -193,10 +218,10 @@ gdn_status gpu_plan_attention(gpu_plan *plan, const gdn_call *call, gdn_error *e
     const bool some_others = (gdn_call_scalar(call, "num_prefills", 0) > 0 ||
                               gdn_call_scalar(call, "num_decodes", 0) > 0) &&
                              others.capacity > 0;
-    if (!some_spec && !some_others) {
-        return GDN_OK;
+    if (call->conventions->pad_rows == GDN_PAD_ROWS_ZEROED) {
+        GDN_TRY(add_zeros(plan, &at, "core_attn_out", err));
+        GDN_TRY(add_zeros(plan, &at, "z", err));
     }
-    GDN_TRY(add_gates(plan, &at, err));
     if (some_spec) {
         GDN_TRY(add_group(plan, &at, &spec, err));
     }

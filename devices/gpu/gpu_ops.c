@@ -24,16 +24,31 @@ static gdn_status check_types(const gdn_call *call, gdn_error *err) {
     return GDN_OK;
 }
 
+/* Speculative sequences whose states go to a buffer have one slot, which starts them. */
+static bool is_buffered(const gdn_call *call) {
+    return call->conventions->spec_state == GDN_SPEC_BUFFER &&
+           gdn_call_is_speculative(call);
+}
+
 static gk_group group_of(const gpu_plan *plan, const gdn_call *call, int64_t rows) {
-    return (gk_group){
+    const bool conv = call->op == GDN_OP_CAUSAL_CONV1D, buffered = is_buffered(call);
+    gk_group group = {
         .starts = gpu_view(plan, call, "query_start_loc"),
         .slots = gpu_view(plan, call, "state_indices"),
-        .initial = gpu_view(plan, call, "has_initial_state"),
-        .accepted = gpu_view(plan, call, "num_accepted_tokens"),
         .count = (int)(gdn_call_tensor(call, "query_start_loc")->shape[0] - 1),
         .capacity = (int)rows,
-        .sliding = call->conventions->conv_window == GDN_CONV_SLIDING,
     };
+    if (buffered) {
+        group.places = gpu_view(plan, call, "intermediate_indices");
+        group.parents = gpu_view(plan, call, "parent_token");
+    }
+    /* A buffered conv starts from its slot whatever was accepted. */
+    if (!buffered || !conv) {
+        group.initial = gpu_view(plan, call, "has_initial_state");
+        group.accepted = gpu_view(plan, call, "num_accepted_tokens");
+    }
+    gpu_group_conventions(&group, call->conventions, !conv);
+    return group;
 }
 
 static gdn_status plan_conv(gpu_plan *plan, const gdn_call *call, gdn_error *err) {
@@ -48,27 +63,58 @@ static gdn_status plan_conv(gpu_plan *plan, const gdn_call *call, gdn_error *err
         .group = group_of(plan, call, x->shape[0]),
         .layout = {.plain = 1},
         .channels = (int)x->shape[1],
-        .silu = call->conventions->activation == GDN_ACTIVATION_SILU,
     };
-    gpu_conv_conventions(&args, call->conventions, weight);
+    if (is_buffered(call)) {
+        args.windows = gpu_view(plan, call, "intermediate_conv_window");
+    }
+    gpu_conv_conventions(&args, call->conventions, weight,
+                         gdn_call_tensor(call, "conv_state"));
     return gpu_plan_conv(plan, &args, err);
 }
 
-static gdn_status plan_gating(gpu_plan *plan, const gdn_call *call, gdn_error *err) {
+static gdn_status plan_pack(gpu_plan *plan, const gdn_call *call, gdn_error *err) {
+    const gdn_tensor *weight = gdn_call_tensor(call, "weight");
+    const gk_pack_args args = {
+        .weight = gpu_view(plan, call, "weight"),
+        .packed = gpu_view(plan, call, "packed"),
+        .channels = (int)weight->shape[0],
+        .taps = (int)weight->shape[1],
+    };
+    return gpu_plan_pack(plan, &args, err);
+}
+
+static gk_gating_args gates_of(const gpu_plan *plan, const gdn_call *call) {
     const gdn_tensor *a = gdn_call_tensor(call, "a");
-    const gk_gating_args args = {
+    gk_gating_args args = {
         .a = gpu_view(plan, call, "a"),
         .b = gpu_view(plan, call, "b"),
         .A_log = gpu_view(plan, call, "A_log"),
         .dt_bias = gpu_view(plan, call, "dt_bias"),
-        .g = gpu_view(plan, call, "g"),
-        .beta = gpu_view(plan, call, "beta"),
         .layout = {.plain = 1},
-        .softplus_beta = call->conventions->softplus_beta,
-        .softplus_threshold = call->conventions->softplus_threshold,
         .rows = (int)a->shape[0],
         .heads = (int)a->shape[1],
     };
+    gpu_gating_conventions(&args, call->conventions);
+    return args;
+}
+
+static gdn_status plan_gating(gpu_plan *plan, const gdn_call *call, gdn_error *err) {
+    gk_gating_args args = gates_of(plan, call);
+    args.g = gpu_view(plan, call, "g");
+    args.beta = gpu_view(plan, call, "beta");
+    return gpu_plan_gating(plan, &args, err);
+}
+
+/* Makes the gates of a delta rule that was given what they are made from. */
+static gdn_status make_gates(gpu_plan *plan, const gdn_call *call, gk_delta_args *delta,
+                             gdn_error *err) {
+    gk_gating_args args = gates_of(plan, call);
+    args.g = gpu_scratch(plan, args.rows, args.heads);
+    args.beta = gpu_scratch(plan, args.rows, args.heads);
+    args.roundings = args.tail_roundings = delta->roundings;
+    delta->g = args.g;
+    delta->beta = args.beta;
+    delta->decays_given = delta->beta_is_logits = 0;
     return gpu_plan_gating(plan, &args, err);
 }
 
@@ -76,16 +122,17 @@ static gdn_status plan_delta_rule(gpu_plan *plan, const gdn_call *call, gdn_erro
     const gdn_tensor *q = gdn_call_tensor(call, "q"), *v = gdn_call_tensor(call, "v");
     const int64_t rows = q->shape[0], keys = q->shape[1] * q->shape[2];
     const bool norm = gdn_call_scalar(call, "use_qk_l2norm", 1) != 0;
-    const gk_normalise_args normalise = {
+    const bool chunked = gdn_call_scalar(call, "chunked", 0) != 0;
+    const bool gated = gdn_call_tensor(call, "g") && gdn_call_tensor(call, "beta");
+    gk_normalise_args normalise = {
         .q = gpu_view(plan, call, "q"),
         .k = gpu_view(plan, call, "k"),
         .q_out = (float *)gpu_scratch(plan, rows, keys).data,
         .k_out = (float *)gpu_scratch(plan, rows, keys).data,
         .group = group_of(plan, call, rows),
-        .epsilon = call->conventions->l2norm_eps,
         .heads = (int)q->shape[1],
         .k_dim = (int)q->shape[2],
-        .norm = gpu_norm_of(call->conventions, norm),
+        .storage = (int)q->dtype,
     };
     gk_delta_args delta = {
         .q = normalise.q_out,
@@ -95,14 +142,22 @@ static gdn_status plan_delta_rule(gpu_plan *plan, const gdn_call *call, gdn_erro
         .g = gpu_view(plan, call, "g"),
         .beta = gpu_view(plan, call, "beta"),
         .state = gpu_view(plan, call, "ssm_state"),
+        .buffer = gpu_view(plan, call, "intermediate_state"),
         .group = normalise.group,
         .key_heads = (int)q->shape[1],
         .value_heads = (int)v->shape[1],
         .k_dim = (int)q->shape[2],
         .v_dim = (int)v->shape[2],
+        .decays_given = call->conventions->gate_input == GDN_GATE_DECAY,
         .beta_is_logits = call->conventions->beta_input == GDN_BETA_LOGITS,
+        .roundings = gpu_beta_roundings(call->conventions, gdn_call_is_speculative(call)),
+        .storage = (int)v->dtype,
     };
-    gpu_delta_conventions(&delta, call->conventions);
+    gpu_normalise_conventions(&normalise, call->conventions, norm, chunked);
+    gpu_delta_conventions(&delta, call->conventions, chunked);
+    if (!gated) {
+        GDN_TRY(make_gates(plan, call, &delta, err));
+    }
     GDN_TRY(gpu_plan_normalise(plan, &normalise, err));
     return gpu_plan_delta(plan, &delta, err);
 }
@@ -147,6 +202,8 @@ gdn_status gpu_plan_build(gpu_plan *plan, const gdn_call *call, gdn_error *err) 
     switch (call->op) {
     case GDN_OP_CAUSAL_CONV1D:
         return plan_conv(plan, call, err);
+    case GDN_OP_CONV_WEIGHT_PACK:
+        return plan_pack(plan, call, err);
     case GDN_OP_GDN_GATING:
         return plan_gating(plan, call, err);
     case GDN_OP_GATED_DELTA_RULE:

@@ -18,7 +18,7 @@
 _Static_assert(sizeof(gk_metadata_args) <= GPU_ARGS_BYTES, "arguments fit");
 _Static_assert(sizeof(gk_delta_args) <= GPU_ARGS_BYTES, "arguments fit");
 _Static_assert(sizeof(gk_conv_args) <= GPU_ARGS_BYTES, "arguments fit");
-_Static_assert(sizeof(gk_view) == 48 && sizeof(gk_group) == 256, "no gaps");
+_Static_assert(sizeof(gk_view) == 48 && sizeof(gk_group) == 360, "no gaps");
 
 static int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
@@ -92,6 +92,17 @@ gdn_status gpu_plan_conv(gpu_plan *plan, const gk_conv_args *args, gdn_error *er
                         sizeof *args, err);
 }
 
+gdn_status gpu_plan_pack(gpu_plan *plan, const gk_pack_args *args, gdn_error *err) {
+    return gpu_plan_add(plan, "gk_pack",
+                        ceil_div((int64_t)args->channels * args->taps, BLOCK), 1, 1, BLOCK,
+                        args, sizeof *args, err);
+}
+
+gdn_status gpu_plan_zero(gpu_plan *plan, const gk_zero_args *args, gdn_error *err) {
+    const int64_t rows = args->rows > args->first ? args->rows - args->first : 0;
+    return gpu_plan_add(plan, "gk_zero", rows, 1, 1, BLOCK, args, sizeof *args, err);
+}
+
 gdn_status gpu_plan_gating(gpu_plan *plan, const gk_gating_args *args, gdn_error *err) {
     return gpu_plan_add(plan, "gk_gating",
                         ceil_div((int64_t)args->rows * args->heads, BLOCK), 1, 1, BLOCK,
@@ -111,33 +122,90 @@ static void swap(long long *a, long long *b) {
 }
 
 void gpu_conv_conventions(gk_conv_args *args, const gdn_conventions *conventions,
-                          const gdn_tensor *weight) {
+                          const gdn_tensor *weight, const gdn_tensor *state) {
     const bool transposed = conventions->conv_weight == GDN_WEIGHT_WC;
+    const bool rows_last = conventions->conv_state_order == GDN_CONV_STATE_DS;
     args->taps = (int)weight->shape[transposed ? 0 : 1];
+    args->packed = conventions->conv_weight == GDN_WEIGHT_VNNI;
     if (transposed) {
         swap(&args->weight.stride[0], &args->weight.stride[1]);
     }
-    if (conventions->conv_state_order == GDN_CONV_STATE_DS) {
+    if (rows_last) {
         swap(&args->state.stride[1], &args->state.stride[2]);
+        swap(&args->windows.stride[1], &args->windows.stride[2]);
     }
+    args->rows = (int)state->shape[rows_last ? 2 : 1];
+    args->kept =
+        conventions->conv_history == GDN_CONV_KEEPS_TAPS ? args->taps : args->taps - 1;
+    args->kept_first =
+        conventions->conv_anchor == GDN_CONV_LAST ? args->rows - args->kept : 0;
+    args->rolling = args->group.places.data && conventions->conv_window == GDN_CONV_ROLLING;
+    args->silu = conventions->activation == GDN_ACTIVATION_SILU;
+    args->round_product =
+        conventions->conv_product == GDN_ROUND_STORAGE ? (int)args->x.dtype : 0;
 }
 
-int gpu_norm_of(const gdn_conventions *conventions, bool wanted) {
-    if (!wanted) {
-        return GK_NORM_NONE;
-    }
-    return conventions->l2norm_form == GDN_L2NORM_INSIDE    ? GK_NORM_INSIDE
-           : conventions->l2norm_form == GDN_L2NORM_OUTSIDE ? GK_NORM_OUTSIDE
-                                                            : GK_NORM_MAX;
+void gpu_normalise_conventions(gk_normalise_args *args, const gdn_conventions *conventions,
+                               bool norm, bool chunked) {
+    static const int ROUNDINGS[] = {
+        [GDN_CHUNK_QK_NONE] = GK_QK_UNROUNDED,
+        [GDN_CHUNK_QK_STORAGE] = GK_QK_STORAGE,
+        [GDN_CHUNK_QK_SCALED] = GK_QK_SCALED,
+    };
+    args->epsilon = conventions->l2norm_eps;
+    args->rounding = chunked ? ROUNDINGS[conventions->chunk_qk] : GK_QK_UNROUNDED;
+    args->norm = !norm                                            ? GK_NORM_NONE
+                 : conventions->l2norm_form == GDN_L2NORM_INSIDE  ? GK_NORM_INSIDE
+                 : conventions->l2norm_form == GDN_L2NORM_OUTSIDE ? GK_NORM_OUTSIDE
+                                                                  : GK_NORM_MAX;
 }
 
-void gpu_delta_conventions(gk_delta_args *args, const gdn_conventions *conventions) {
+int gpu_beta_roundings(const gdn_conventions *conventions, bool speculative) {
+    switch (conventions->beta_rounding) {
+    case GDN_BETA_ROUNDED:
+        return 1;
+    case GDN_BETA_THRICE_IN_DECODE:
+        return speculative ? 0 : 3;
+    case GDN_BETA_UNROUNDED:
+        break;
+    }
+    return 0;
+}
+
+void gpu_gating_conventions(gk_gating_args *args, const gdn_conventions *conventions) {
+    args->softplus_beta = conventions->softplus_beta;
+    args->softplus_threshold = conventions->softplus_threshold;
+    args->roundings = conventions->beta_storage == GDN_BETA_ACTIVATION;
+    args->tail_roundings = conventions->beta_tail == GDN_TAIL_THRICE ? 3 : args->roundings;
+}
+
+void gpu_group_conventions(gk_group *group, const gdn_conventions *conventions,
+                           bool computes_pads) {
+    const gdn_pad_sequences pads = conventions->pad_sequences;
+    group->sliding = conventions->conv_window == GDN_CONV_SLIDING;
+    group->pad_slot = conventions->pad_slot_id;
+    group->pads = pads == GDN_PAD_REFUSED                      ? GK_PADS_UNKNOWN
+                  : pads == GDN_PAD_FROM_ZERO && computes_pads ? GK_PADS_FROM_ZERO
+                                                               : GK_PADS_IDLE;
+}
+
+static int carry_of(gdn_state_carry carry, bool chunked) {
+    if (carry == GDN_CARRY_KERNEL) {
+        return chunked ? GK_CARRY_CHUNK : GK_CARRY_TOKEN;
+    }
+    return carry == GDN_CARRY_CHUNK   ? GK_CARRY_CHUNK
+           : carry == GDN_CARRY_TOKEN ? GK_CARRY_TOKEN
+                                      : GK_CARRY_CALL;
+}
+
+void gpu_delta_conventions(gk_delta_args *args, const gdn_conventions *conventions,
+                           bool chunked) {
     args->tiled = conventions->head_map == GDN_HEADS_TILED;
-    args->carry = conventions->state_carry == GDN_CARRY_CHUNK   ? GK_CARRY_CHUNK
-                  : conventions->state_carry == GDN_CARRY_TOKEN ? GK_CARRY_TOKEN
-                                                                : GK_CARRY_CALL;
+    args->carry = carry_of(conventions->state_carry, chunked);
+    args->zero_pads = conventions->pad_sequences == GDN_PAD_ZEROED;
     if (conventions->state_order == GDN_STATE_KV) {
         swap(&args->state.stride[2], &args->state.stride[3]);
+        swap(&args->buffer.stride[2], &args->buffer.stride[3]);
     }
 }
 

@@ -64,6 +64,13 @@ GDN_NODISCARD gdn_status gpu_plan_add(gpu_plan *plan, const char *kernel, int64_
 GDN_NODISCARD gdn_status gpu_plan_conv(gpu_plan *plan, const gk_conv_args *args,
                                        gdn_error *err);
 
+GDN_NODISCARD gdn_status gpu_plan_pack(gpu_plan *plan, const gk_pack_args *args,
+                                       gdn_error *err);
+
+/// Rows of out and z that belong to no token, if the conventions want zeros there.
+GDN_NODISCARD gdn_status gpu_plan_zero(gpu_plan *plan, const gk_zero_args *args,
+                                       gdn_error *err);
+
 GDN_NODISCARD gdn_status gpu_plan_gating(gpu_plan *plan, const gk_gating_args *args,
                                          gdn_error *err);
 
@@ -74,11 +81,20 @@ GDN_NODISCARD gdn_status gpu_plan_delta(gpu_plan *plan, const gk_delta_args *arg
                                         gdn_error *err);
 
 /// Puts strides into the order of the kernels and takes over what the conventions say.
-/// `weight`: the conv's, whose axes say how many taps there are.
+/// Tensors are in `args`; of `weight` and `state` the shapes are read.
 void gpu_conv_conventions(gk_conv_args *args, const gdn_conventions *conventions,
-                          const gdn_tensor *weight);
-void gpu_delta_conventions(gk_delta_args *args, const gdn_conventions *conventions);
-int gpu_norm_of(const gdn_conventions *conventions, bool wanted);
+                          const gdn_tensor *weight, const gdn_tensor *state);
+/// `chunked`: the sequences are for a chunk kernel, in profiles that tell these apart.
+void gpu_delta_conventions(gk_delta_args *args, const gdn_conventions *conventions,
+                           bool chunked);
+void gpu_normalise_conventions(gk_normalise_args *args, const gdn_conventions *conventions,
+                               bool norm, bool chunked);
+void gpu_gating_conventions(gk_gating_args *args, const gdn_conventions *conventions);
+/// How often a beta is rounded that an op makes for itself.
+int gpu_beta_roundings(const gdn_conventions *conventions, bool speculative);
+/// Fields of `group` on padding; `computes_pads`: the op runs those that start from zero.
+void gpu_group_conventions(gk_group *group, const gdn_conventions *conventions,
+                           bool computes_pads);
 
 GDN_NODISCARD gdn_status gpu_plan_attention(gpu_plan *plan, const gdn_call *call,
                                             gdn_error *err);

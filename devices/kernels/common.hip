@@ -154,27 +154,38 @@ static __device__ inline long long gk_int(const gk_view &view, long long i, long
 
 typedef struct gk_sequence {
     int index;
-    long long first; /* local number of its first token */
-    long long length;
-    long long load_slot; /* of the start state; -1: zero */
-    long long conv_slot; /* the history: rows from conv_row of this slot; -1: zero */
+    bool padded; /* names no slot */
+    int first;   /* local number of its first token */
+    int length;
+    long long load_slot;  /* of the start state; -1: zero */
+    long long load_place; /* intermediate row of the start state; -1: none */
+    long long conv_slot;  /* the history: rows from conv_row of this slot; -1: zero */
     long long conv_row;
 } gk_sequence;
 
 static __device__ inline gk_sequence gk_sequence_at(const gk_group &group, int index) {
     gk_sequence s;
     s.index = index;
-    s.first = gk_int(group.starts, index, 0);
-    s.length = gk_int(group.starts, index + 1, 0) - s.first;
-    s.load_slot = s.conv_slot = -1;
+    s.first = (int)gk_int(group.starts, index, 0);
+    s.length = (int)gk_int(group.starts, index + 1, 0) - s.first;
+    s.load_slot = s.load_place = s.conv_slot = -1;
     s.conv_row = 0;
+    s.padded = false;
     if (s.length <= 0) {
         return s; /* padding: its slots may name nothing */
     }
-    if (group.accepted.data) {
-        /* The count holds the bonus token; 0 is tolerated as 1. */
-        const long long accepted = gk_int(group.accepted, index, 0);
-        const long long column = accepted > 0 ? accepted - 1 : 0;
+    s.padded =
+        group.pads != GK_PADS_UNKNOWN && gk_int(group.slots, index, 0) == group.pad_slot;
+    if (s.padded) {
+        return s;
+    }
+    /* The count holds the bonus token; 0 is tolerated as 1. */
+    const long long accepted = group.accepted.data ? gk_int(group.accepted, index, 0) : 0;
+    const long long column = accepted > 0 ? accepted - 1 : 0;
+    if (group.places.data) {
+        s.load_slot = s.conv_slot = gk_int(group.slots, index, 0);
+        s.load_place = column > 0 ? gk_int(group.places, index, column) : -1;
+    } else if (group.accepted.data) {
         s.load_slot = gk_int(group.slots, index, column);
         s.conv_slot = group.sliding ? gk_int(group.slots, index, 0) : s.load_slot;
         s.conv_row = group.sliding ? column : 0;
@@ -186,7 +197,12 @@ static __device__ inline gk_sequence gk_sequence_at(const gk_group &group, int i
 
 /* The slot that receives the state after token t (the only one if not speculative). */
 static __device__ inline long long gk_slot(const gk_group &group, int index, long long t) {
-    return gk_int(group.slots, index, group.accepted.data ? t : 0);
+    return gk_int(group.slots, index, group.accepted.data && !group.places.data ? t : 0);
+}
+
+/* Padding that nothing is computed for. */
+static __device__ inline bool gk_is_idle(const gk_group &group, const gk_sequence &s) {
+    return s.padded && group.pads != GK_PADS_FROM_ZERO;
 }
 
 /* Row of a local token in the activation tensors. */
@@ -257,6 +273,14 @@ static __device__ inline int gk_a_column(const gk_layout &l, int head) {
 static __device__ inline float gk_sigmoid(float x) {
     const float e = expf(-fabsf(x));
     return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+}
+
+/* sigmoid(b), rounded to b's type `roundings` times: 0, 1, or 3, after each step. */
+static __device__ inline float gk_beta(float b, int roundings, int dtype) {
+    if (roundings < 3) {
+        return gk_round(gk_sigmoid(b), roundings == 1 ? dtype : 0);
+    }
+    return gk_round(1.0f / gk_round(1.0f + gk_round(expf(-b), dtype), dtype), dtype);
 }
 
 static __device__ inline float gk_silu(float x) {

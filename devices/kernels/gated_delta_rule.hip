@@ -16,44 +16,60 @@
  * the registers they give up (H200, 256 sequences: 58 % of copy bandwidth against 44 %).
  * HIP's number counts wavefronts of a SIMD, and its compilers need no telling. */
 #if defined(GDN_HIP)
-#define GK_RESIDENT 1
+#define GK_RESIDENT(parts) 1
 #else
-#define GK_RESIDENT 7
+#define GK_RESIDENT(parts) ((parts) > 4 ? 5 : 7)
 #endif
 
 /* Tokens after which a state that is carried by chunks passes through storage. */
 #define GK_CHUNK 64
 
+/* One head's state in a slot of the pool or in a row of the buffer. */
+typedef struct gk_block {
+    char *data;
+    int v_stride, k_stride;
+} gk_block;
+
+static __device__ inline gk_block gk_block_of(const gk_view &pool, long long slot,
+                                              int head) {
+    gk_block block;
+    block.data = pool.data + (slot * pool.stride[0] + head * pool.stride[1]) *
+                                 (pool.dtype == GK_FP32 ? 4 : 2);
+    block.v_stride = (int)pool.stride[2];
+    block.k_stride = (int)pool.stride[3];
+    return block;
+}
+
 template <int DTYPE, int PARTS>
-static __device__ inline void gk_load_rows(const gk_delta_args &args, long long at, int v0,
-                                           float state[GK_ROWS(PARTS)][PARTS]) {
+static __device__ inline void gk_load_rows(const gk_delta_args &args, const gk_block &from,
+                                           int v0, float state[GK_ROWS(PARTS)][PARTS]) {
     const int lane = (int)threadIdx.x % GDN_WARP;
 #pragma unroll
     for (int r = 0; r < GK_ROWS(PARTS); r++) {
-        const long long row = at + (v0 + r) * args.state.stride[2];
+        const int row = (v0 + r) * from.v_stride;
 #pragma unroll
         for (int p = 0; p < PARTS; p++) {
             const int k = p * GDN_WARP + lane;
-            state[r][p] =
-                v0 + r < args.v_dim && k < args.k_dim
-                    ? gk_get<DTYPE>(args.state.data, row + k * args.state.stride[3])
-                    : 0.0f;
+            state[r][p] = v0 + r < args.v_dim && k < args.k_dim
+                              ? gk_get<DTYPE>(from.data, row + k * from.k_stride)
+                              : 0.0f;
         }
     }
 }
 
 template <int DTYPE, int PARTS>
-static __device__ inline void gk_store_rows(const gk_delta_args &args, long long at, int v0,
+static __device__ inline void gk_store_rows(const gk_delta_args &args, const gk_block &to,
+                                            int v0,
                                             const float state[GK_ROWS(PARTS)][PARTS]) {
     const int lane = (int)threadIdx.x % GDN_WARP;
 #pragma unroll
     for (int r = 0; r < GK_ROWS(PARTS); r++) {
-        const long long row = at + (v0 + r) * args.state.stride[2];
+        const int row = (v0 + r) * to.v_stride;
 #pragma unroll
         for (int p = 0; p < PARTS; p++) {
             const int k = p * GDN_WARP + lane;
             if (v0 + r < args.v_dim && k < args.k_dim) {
-                gk_put<DTYPE>(args.state.data, row + k * args.state.stride[3], state[r][p]);
+                gk_put<DTYPE>(to.data, row + k * to.k_stride, state[r][p]);
             }
         }
     }
@@ -117,6 +133,50 @@ static __device__ inline float gk_step(float state[GK_ROWS(PARTS)][PARTS],
     return result;
 }
 
+/* What token t continues from, if it is not the state at hand. False: there is none. */
+static __device__ inline bool gk_source(const gk_delta_args &args, const gk_sequence &s,
+                                        int t, int head, gk_block *from) {
+    long long place = -1;
+    if (t > 0) {
+        if (!args.group.parents.data || s.padded) {
+            return false;
+        }
+        /* What the same lanes have stored. */
+        place = gk_int(args.group.places, s.index, gk_int(args.group.parents, s.index, t));
+    } else {
+        place = s.load_place;
+    }
+    if (place >= 0) {
+        *from = gk_block_of(args.buffer, place, head);
+        return true;
+    }
+    *from = gk_block_of(args.state, s.load_slot, head);
+    return s.load_slot >= 0;
+}
+
+/* Where the state goes after token t of a speculative sequence, or the last of another.
+ * False: nowhere. */
+static __device__ inline bool gk_target(const gk_delta_args &args, const gk_sequence &s,
+                                        int t, int head, gk_block *to) {
+    const bool placed = args.group.places.data != 0;
+    if (s.padded || (!placed && !args.group.accepted.data && t < s.length - 1)) {
+        return false;
+    }
+    *to = placed ? gk_block_of(args.buffer, gk_int(args.group.places, s.index, t), head)
+                 : gk_block_of(args.state, gk_slot(args.group, s.index, t), head);
+    return true;
+}
+
+static __device__ inline void gk_zero_output(const gk_delta_args &args,
+                                             const gk_sequence &s, int head, int v) {
+    for (int t = 0; t < s.length; t++) {
+        gk_store(args.out,
+                 gk_row(args.group, s.first + t) * args.out.stride[0] +
+                     head * args.out.stride[1] + v * args.out.stride[2],
+                 0.0f);
+    }
+}
+
 /* Block x: sequence, block y: value head, block z: GK_WARPS * GK_ROWS value rows. */
 template <int DTYPE, int PARTS>
 static __device__ void gk_delta_of(const gk_delta_args &args) {
@@ -127,18 +187,22 @@ static __device__ void gk_delta_of(const gk_delta_args &args) {
     if (s.length <= 0 || v0 >= args.v_dim) {
         return; /* whole warps, so that no lane waits for one that left */
     }
+    const bool has_row = lane < GK_ROWS(PARTS) && v0 + lane < args.v_dim;
+    if (gk_is_idle(args.group, s)) {
+        if (args.zero_pads && has_row) {
+            gk_zero_output(args, s, head, v0 + lane);
+        }
+        return;
+    }
     const int key_head =
         args.tiled ? head % args.key_heads : head / (args.value_heads / args.key_heads);
-    const long long head_at = head * args.state.stride[1];
-    const bool spec = args.group.accepted.data != 0;
-    const bool has_row = lane < GK_ROWS(PARTS) && v0 + lane < args.v_dim;
 
     float state[GK_ROWS(PARTS)][PARTS] = {};
-    if (s.load_slot >= 0) {
-        gk_load_rows<DTYPE, PARTS>(args, s.load_slot * args.state.stride[0] + head_at, v0,
-                                   state);
-    }
-    for (long long t = 0; t < s.length; t++) {
+    for (int t = 0; t < s.length; t++) {
+        gk_block block;
+        if (gk_source(args, s, t, head, &block)) {
+            gk_load_rows<DTYPE, PARTS>(args, block, v0, state);
+        }
         const long long row = gk_row(args.group, s.first + t);
         const long long key_at = (row * args.key_heads + key_head) * args.k_dim;
         float q[PARTS], k[PARTS], v = 0.0f;
@@ -151,34 +215,28 @@ static __device__ void gk_delta_of(const gk_delta_args &args) {
         const float g = gk_load(args.g, row * args.g.stride[0] + head * args.g.stride[1]);
         const float b =
             gk_load(args.beta, row * args.beta.stride[0] + head * args.beta.stride[1]);
-        const float out = gk_step<PARTS>(state, q, k, v, expf(g),
-                                         args.beta_is_logits ? gk_sigmoid(b) : b);
+        const float out = gk_step<PARTS>(
+            state, q, k, v, args.decays_given ? g : expf(g),
+            args.beta_is_logits ? gk_beta(b, args.roundings, args.storage) : b);
         if (has_row) {
             gk_store(args.out,
                      row * args.out.stride[0] + head * args.out.stride[1] +
                          (v0 + lane) * args.out.stride[2],
                      out);
         }
-        if (spec) {
-            gk_store_rows<DTYPE, PARTS>(
-                args, gk_slot(args.group, s.index, t) * args.state.stride[0] + head_at, v0,
-                state);
+        if (gk_target(args, s, t, head, &block)) {
+            gk_store_rows<DTYPE, PARTS>(args, block, v0, state);
         }
         if (args.carry == GK_CARRY_TOKEN ||
             (args.carry == GK_CARRY_CHUNK && t % GK_CHUNK == GK_CHUNK - 1)) {
             gk_round_rows<DTYPE, PARTS>(state);
         }
     }
-    if (!spec) {
-        gk_store_rows<DTYPE, PARTS>(
-            args, gk_slot(args.group, s.index, 0) * args.state.stride[0] + head_at, v0,
-            state);
-    }
 }
 
 /* A kernel for each type of the state and each number of lane loads that cover K. */
 #define GK_DELTA(type, parts)                                                              \
-    extern "C" __global__ void __launch_bounds__(GK_WARPS *GDN_WARP, GK_RESIDENT)          \
+    extern "C" __global__ void __launch_bounds__(GK_WARPS *GDN_WARP, GK_RESIDENT(parts))   \
         gk_delta_##type##_##parts(const gk_delta_args args) {                              \
         gk_delta_of<GK_##type, parts>(args);                                               \
     }

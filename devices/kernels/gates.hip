@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* What stands beside the recurrence: the gates, the norms, the copy of z. */
+/* What stands beside the recurrence: the gates, the norms, z, rows of padding. */
 #include "common.hip"
 
 /* g = -exp(A_log) softplus(a + dt_bias), beta = sigmoid(b). One thread a gate. */
@@ -28,8 +28,20 @@ extern "C" __global__ void __launch_bounds__(256) gk_gating(const gk_gating_args
     const double rate = exp((double)gk_load(args.A_log, head * args.A_log.stride[0]));
     gk_store(args.g, row * args.g.stride[0] + head * args.g.stride[1],
              (float)(-rate * (double)softplus));
+    const bool tail = head >= args.heads / 32 * 32;
     gk_store(args.beta, row * args.beta.stride[0] + head * args.beta.stride[1],
-             gk_sigmoid(b));
+             gk_beta(b, tail ? args.tail_roundings : args.roundings, (int)args.b.dtype));
+}
+
+/* Block x: a row, counted from the first. */
+extern "C" __global__ void __launch_bounds__(256) gk_zero(const gk_zero_args args) {
+    const long long row = args.first + (long long)blockIdx.x;
+    for (int i = (int)threadIdx.x; i < args.heads * args.dim; i += (int)blockDim.x) {
+        gk_store(args.out,
+                 row * args.out.stride[0] + i / args.dim * args.out.stride[1] +
+                     i % args.dim * args.out.stride[2],
+                 0.0f);
+    }
 }
 
 /* Block x: a local token. */
@@ -71,6 +83,19 @@ static __device__ inline double gk_inverse_norm(const gk_normalise_args &args,
     }
 }
 
+/* The scaled query; where it is rounded first, the product is fp32's own. */
+static __device__ inline float gk_query(const gk_normalise_args &args, double q,
+                                        double factor, double scale) {
+    switch (args.rounding) {
+    case GK_QK_STORAGE:
+        return (float)((double)gk_round((float)(q * factor), args.storage) * scale);
+    case GK_QK_SCALED:
+        return gk_round((float)(q * (scale * factor)), args.storage);
+    default:
+        return (float)(q * (scale * factor));
+    }
+}
+
 /* q and k as the recurrence takes them: divided by their norms, q scaled by K^-1/2. Block
  * x: a local token; its warps share the key heads. */
 extern "C" __global__ void __launch_bounds__(256)
@@ -84,14 +109,16 @@ extern "C" __global__ void __launch_bounds__(256)
     for (int head = (int)threadIdx.x / GDN_WARP; head < args.heads; head += warps) {
         const long long q_at = row * args.q.stride[0] + head * args.q.stride[1];
         const long long k_at = row * args.k.stride[0] + head * args.k.stride[1];
-        const double q_factor = scale * gk_inverse_norm(args, args.q, q_at);
+        const double q_factor = gk_inverse_norm(args, args.q, q_at);
         const double k_factor = gk_inverse_norm(args, args.k, k_at);
         const long long out = (row * args.heads + head) * args.k_dim;
         for (int d = lane; d < args.k_dim; d += GDN_WARP) {
             const float q = gk_load(args.q, q_at + d * args.q.stride[2]);
             const float k = gk_load(args.k, k_at + d * args.k.stride[2]);
-            args.q_out[out + d] = (float)((double)q * q_factor);
-            args.k_out[out + d] = (float)((double)k * k_factor);
+            args.q_out[out + d] = gk_query(args, (double)q, q_factor, scale);
+            args.k_out[out + d] =
+                gk_round((float)((double)k * k_factor),
+                         args.rounding == GK_QK_UNROUNDED ? 0 : args.storage);
         }
     }
 }

@@ -37,16 +37,26 @@ typedef struct gk_view {
     gk_long dtype;
 } gk_view;
 
-/* Index tensors of sequences that are all speculative (`accepted` is there) or all not. */
+/* Values of `pads`: what becomes of a sequence whose slot is `pad_slot`. */
+enum { GK_PADS_UNKNOWN, GK_PADS_IDLE, GK_PADS_FROM_ZERO };
+
+/* Index tensors of sequences that are all speculative (`accepted` or `places` is there) or
+ * all not. */
 typedef struct gk_group {
-    gk_view starts;   /* [count+1] first local token */
-    gk_view tokens;   /* row of each local token; not there: the same number */
-    gk_view slots;    /* [count], or [count, columns] */
-    gk_view initial;  /* not there: all start from their state */
-    gk_view accepted; /* not there: not speculative */
+    gk_view starts;  /* [count+1] first local token */
+    gk_view tokens;  /* row of each local token; not there: the same number */
+    gk_view slots;   /* [count], or [count, columns] */
+    gk_view initial; /* not there: all start from their state */
+    gk_view accepted;
+    /* [count, columns]: slots are [count] and only read; states and windows go to these
+     * rows of intermediate tensors. Parents: the token that each follows, if not the one
+     * before. */
+    gk_view places, parents;
     int count;
     int capacity; /* local tokens that there may be */
     int sliding;  /* conv history: a line in column 0's slot, or one in each column's */
+    int pads;
+    int pad_slot;
     int unused;
 } gk_group;
 
@@ -58,26 +68,48 @@ typedef struct gk_layout {
 } gk_layout;
 
 typedef struct gk_conv_args {
-    gk_view x;      /* [rows, columns] */
-    gk_view weight; /* [channels, taps] */
-    gk_view bias;   /* [channels], or not there */
-    gk_view state;  /* [slots, rows, channels] */
-    gk_view out;    /* [rows, channels] */
+    gk_view x;       /* [rows, columns] */
+    gk_view weight;  /* [channels, taps] */
+    gk_view bias;    /* [channels], or not there */
+    gk_view state;   /* [slots, rows, channels] */
+    gk_view windows; /* [places, taps-1, channels], or not there */
+    gk_view out;     /* [rows, channels] */
     gk_group group;
     gk_layout layout;
     int channels, taps;
     int silu;
-    int round; /* dtype that y passes through before it is stored; 0: none */
+    int packed; /* weight: blocks of 32 channels, in those pairs of taps */
+    /* dtypes that each product and y pass through; 0: none */
+    int round_product, round;
+    /* Rows of a slot that hold the history where draft columns have no slots of their own:
+     * `kept` of `rows` from `kept_first` on, of which the last taps-1 are seen. */
+    int rows, kept, kept_first;
+    int rolling; /* buffered speculation: all rows roll on */
 } gk_conv_args;
+
+typedef struct gk_pack_args {
+    gk_view weight; /* [channels, taps] */
+    gk_view packed; /* dense */
+    int channels, taps;
+} gk_pack_args;
 
 typedef struct gk_gating_args {
     gk_view a, b; /* [rows, columns] */
     gk_view A_log, dt_bias;
-    gk_view g, beta; /* [rows, heads] fp32 */
+    gk_view g, beta; /* [rows, heads] */
     gk_layout layout;
     gk_real softplus_beta, softplus_threshold;
     int rows, heads;
+    /* How often beta passes through b's type: 0, 1, or 3 times, after each step. */
+    int roundings;
+    int tail_roundings; /* the same for heads behind the last whole 32 */
 } gk_gating_args;
+
+/* Rows from `first` on become zero. */
+typedef struct gk_zero_args {
+    gk_view out; /* [rows, heads, dim] */
+    int first, rows, heads, dim;
+} gk_zero_args;
 
 typedef struct gk_copy_z_args {
     gk_view x; /* [rows, columns] */
@@ -89,13 +121,17 @@ typedef struct gk_copy_z_args {
 /* Values of `norm`. */
 enum { GK_NORM_NONE, GK_NORM_INSIDE, GK_NORM_OUTSIDE, GK_NORM_MAX };
 
+/* Values of `rounding`: k and q to their storage type, q before its scale or after it. */
+enum { GK_QK_UNROUNDED, GK_QK_STORAGE, GK_QK_SCALED };
+
 typedef struct gk_normalise_args {
     gk_view q, k;           /* [rows, heads, k_dim] */
     gk_floats q_out, k_out; /* dense, the same shape */
     gk_group group;
     gk_real epsilon;
     int heads, k_dim;
-    int norm;
+    int norm, rounding;
+    int storage; /* dtype of the rounding */
     int unused;
 } gk_normalise_args;
 
@@ -105,13 +141,18 @@ enum { GK_CARRY_CALL, GK_CARRY_CHUNK, GK_CARRY_TOKEN };
 typedef struct gk_delta_args {
     gk_floats q, k;  /* dense [rows, key_heads, k_dim], normalised and scaled */
     gk_view v, out;  /* [rows, value_heads, v_dim] */
-    gk_view g, beta; /* [rows, value_heads] fp32 */
+    gk_view g, beta; /* [rows, value_heads] */
     gk_view state;   /* [slots, value_heads, v_dim, k_dim] by its strides */
+    gk_view buffer;  /* of intermediate states, the same; or not there */
     gk_group group;
     int key_heads, value_heads, k_dim, v_dim;
     int tiled; /* key head hv mod HK, else hv div r */
     int carry;
+    int decays_given;   /* g holds exp(g) */
     int beta_is_logits; /* sigmoid due */
+    int roundings;      /* of its result, to `storage` */
+    int storage;
+    int zero_pads; /* output rows of idle padding become zero */
     int unused;
 } gk_delta_args;
 

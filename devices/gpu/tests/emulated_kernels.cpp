@@ -38,6 +38,9 @@ unsigned short gk_float_to_fp16(float value) {
     if (magnitude >= 65520.0f) {
         return (unsigned short)(sign | 0x7c00);
     }
+    if (magnitude == 0.0f) {
+        return sign;
+    }
     int exponent = 0;
     frexpf(magnitude, &exponent);
     exponent = exponent < -13 ? -13 : exponent; /* subnormal from 2^-14 down */
@@ -186,8 +189,8 @@ struct entry {
     size_t bytes;
 };
 
-#define ENTRY(arguments, kernel) \
-    { #kernel, call<arguments, kernel>, sizeof(arguments) }
+#define ENTRY(arguments, kernel)                                                           \
+    { #kernel, call < arguments, kernel>, sizeof(arguments) }
 #define DELTA(parts)                                                                       \
     ENTRY(gk_delta_args, gk_delta_FP32_##parts),                                           \
         ENTRY(gk_delta_args, gk_delta_FP16_##parts),                                       \
@@ -196,7 +199,9 @@ struct entry {
 static const entry ENTRIES[] = {
     ENTRY(gk_conv_args, gk_conv),
     ENTRY(gk_conv_args, gk_conv_keep),
+    ENTRY(gk_pack_args, gk_pack),
     ENTRY(gk_gating_args, gk_gating),
+    ENTRY(gk_zero_args, gk_zero),
     ENTRY(gk_copy_z_args, gk_copy_z),
     ENTRY(gk_normalise_args, gk_normalise),
     ENTRY(gk_metadata_args, gk_metadata),

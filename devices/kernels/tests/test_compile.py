@@ -18,8 +18,9 @@ RTC = sys.argv[6] if len(sys.argv) > 6 else ""
 
 # Bytes a thread that a kernel may keep in memory for want of registers. gdn_metadata's are
 # its argument struct, which it indexes; the conv's history is indexed too.
-SPILL = 0
-STACK = {"gk_metadata": 2048, "gk_conv_keep": 64}
+# The recurrence with 32 state registers a lane may lose two or three to memory on sm_80.
+SPILL = {f"gk_delta_{t}_4": 24 for t in ("FP32", "FP16", "BF16")}
+STACK = {"gk_metadata": 2048, "gk_conv_keep": 64, **{name: 8 for name in SPILL}}
 
 
 def kernels_in_source():
@@ -81,8 +82,8 @@ def main():
         print(f"{name}: {'not in the code' if name not in found else 'not in the source'}")
     for name, (stack, spill) in sorted(found.items()):
         print(f"{name}: stack {stack}, spilled {spill} bytes a thread")
-        if spill > SPILL or stack > STACK.get(name, 0):
-            print(f"{name}: expected at most {STACK.get(name, 0)} and {SPILL}")
+        if spill > SPILL.get(name, 0) or stack > STACK.get(name, 0):
+            print(f"{name}: expected at most {STACK.get(name, 0)} and {SPILL.get(name, 0)}")
             bad.add(name)
     return 1 if bad else 0
 
