@@ -13,9 +13,6 @@
     "graph=0|1, repeat=0..10000, source=DIR, package=DIR, driver=PATH, rtc=PATH or "       \
     "target=NAME"
 
-/* The kernels are devices/kernels' .hip files. */
-#define GPU_KERNELS_HIP
-
 #define GPU_DEVICE    "cuda"
 #define GPU_LIBRARIES "libcuda.so.1"
 #define GPU_COMPILER  "NVRTC"

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "gpu_plan.h"
-#include "gpu_vendor.h"
 
 /* What the kernels implement beside each field's default. Fields that are not here must
  * have their default. */
@@ -14,46 +13,38 @@ typedef struct implemented {
 } implemented;
 
 #define VALUE(v) (1U << (v))
-/* Of the kernels in HIP C++ alone; those in OpenCL C have the fields' defaults there. */
-#ifdef GPU_KERNELS_HIP
-#define HIP(values) (values)
-#else
-#define HIP(values) 0U
-#endif
-#define ANY 0U
+#define ANY      0U
 
 static const implemented IMPLEMENTED[] = {
     {"qkvz_layout", VALUE(GDN_QKVZ_INTERLEAVED) | VALUE(GDN_QKVZ_SEPARATE)},
     {"state_order", VALUE(GDN_STATE_VK) | VALUE(GDN_STATE_KV)},
     {"head_map", VALUE(GDN_HEADS_GROUPED) | VALUE(GDN_HEADS_TILED)},
     {"conv_window", VALUE(GDN_CONV_SNAPSHOT) | VALUE(GDN_CONV_SLIDING) |
-                        HIP(VALUE(GDN_CONV_ROLLING) | VALUE(GDN_CONV_WINDOWS))},
+                        VALUE(GDN_CONV_ROLLING) | VALUE(GDN_CONV_WINDOWS)},
     {"conv_state_order", VALUE(GDN_CONV_STATE_SD) | VALUE(GDN_CONV_STATE_DS)},
-    {"conv_anchor", VALUE(GDN_CONV_FIRST) | HIP(VALUE(GDN_CONV_LAST))},
-    {"conv_history", VALUE(GDN_CONV_KEEPS_WINDOW) | HIP(VALUE(GDN_CONV_KEEPS_TAPS))},
-    {"conv_weight",
-     VALUE(GDN_WEIGHT_CW) | VALUE(GDN_WEIGHT_WC) | HIP(VALUE(GDN_WEIGHT_VNNI))},
-    {"conv_product", VALUE(GDN_ROUND_NONE) | HIP(VALUE(GDN_ROUND_STORAGE))},
-    {"spec_state", VALUE(GDN_SPEC_SLOTS) | HIP(VALUE(GDN_SPEC_BUFFER))},
-    {"buffer_rows", VALUE(GDN_BUFFER_BY_REQUEST) | HIP(VALUE(GDN_BUFFER_BY_INDEX))},
-    {"gate_input", VALUE(GDN_GATE_LOG) | HIP(VALUE(GDN_GATE_DECAY))},
+    {"conv_anchor", VALUE(GDN_CONV_FIRST) | VALUE(GDN_CONV_LAST)},
+    {"conv_history", VALUE(GDN_CONV_KEEPS_WINDOW) | VALUE(GDN_CONV_KEEPS_TAPS)},
+    {"conv_weight", VALUE(GDN_WEIGHT_CW) | VALUE(GDN_WEIGHT_WC) | VALUE(GDN_WEIGHT_VNNI)},
+    {"conv_product", VALUE(GDN_ROUND_NONE) | VALUE(GDN_ROUND_STORAGE)},
+    {"spec_state", VALUE(GDN_SPEC_SLOTS) | VALUE(GDN_SPEC_BUFFER)},
+    {"buffer_rows", VALUE(GDN_BUFFER_BY_REQUEST) | VALUE(GDN_BUFFER_BY_INDEX)},
+    {"gate_input", VALUE(GDN_GATE_LOG) | VALUE(GDN_GATE_DECAY)},
     {"beta_input", VALUE(GDN_BETA_VALUE) | VALUE(GDN_BETA_LOGITS)},
-    {"beta_storage", VALUE(GDN_BETA_FP32) | HIP(VALUE(GDN_BETA_ACTIVATION))},
-    {"beta_rounding", VALUE(GDN_BETA_UNROUNDED) |
-                          HIP(VALUE(GDN_BETA_ROUNDED) | VALUE(GDN_BETA_THRICE_IN_DECODE))},
-    {"beta_tail", VALUE(GDN_TAIL_AS_OTHERS) | HIP(VALUE(GDN_TAIL_THRICE))},
+    {"beta_storage", VALUE(GDN_BETA_FP32) | VALUE(GDN_BETA_ACTIVATION)},
+    {"beta_rounding", VALUE(GDN_BETA_UNROUNDED) | VALUE(GDN_BETA_ROUNDED) |
+                          VALUE(GDN_BETA_THRICE_IN_DECODE)},
+    {"beta_tail", VALUE(GDN_TAIL_AS_OTHERS) | VALUE(GDN_TAIL_THRICE)},
     {"l2norm_form",
      VALUE(GDN_L2NORM_INSIDE) | VALUE(GDN_L2NORM_OUTSIDE) | VALUE(GDN_L2NORM_MAX)},
-    {"chunk_qk", VALUE(GDN_CHUNK_QK_NONE) |
-                     HIP(VALUE(GDN_CHUNK_QK_STORAGE) | VALUE(GDN_CHUNK_QK_SCALED))},
-    {"pad_sequences",
-     VALUE(GDN_PAD_REFUSED) |
-         HIP(VALUE(GDN_PAD_SKIPPED) | VALUE(GDN_PAD_ZEROED) | VALUE(GDN_PAD_FROM_ZERO))},
-    {"pad_rows", VALUE(GDN_PAD_ROWS_KEPT) | HIP(VALUE(GDN_PAD_ROWS_ZEROED))},
+    {"chunk_qk",
+     VALUE(GDN_CHUNK_QK_NONE) | VALUE(GDN_CHUNK_QK_STORAGE) | VALUE(GDN_CHUNK_QK_SCALED)},
+    {"pad_sequences", VALUE(GDN_PAD_REFUSED) | VALUE(GDN_PAD_SKIPPED) |
+                          VALUE(GDN_PAD_ZEROED) | VALUE(GDN_PAD_FROM_ZERO)},
+    {"pad_rows", VALUE(GDN_PAD_ROWS_KEPT) | VALUE(GDN_PAD_ROWS_ZEROED)},
     {"activation", VALUE(GDN_ACTIVATION_SILU) | VALUE(GDN_ACTIVATION_NONE)},
     {"conv_output", VALUE(GDN_ROUND_NONE) | VALUE(GDN_ROUND_STORAGE)},
     {"state_carry", VALUE(GDN_CARRY_CALL) | VALUE(GDN_CARRY_CHUNK) |
-                        VALUE(GDN_CARRY_TOKEN) | HIP(VALUE(GDN_CARRY_KERNEL))},
+                        VALUE(GDN_CARRY_TOKEN) | VALUE(GDN_CARRY_KERNEL)},
     {"metadata_rules",
      VALUE(GDN_METADATA_EARLY) | VALUE(GDN_METADATA_MID) | VALUE(GDN_METADATA_LATE)},
     /* The arithmetic of a profile's backend, by which limits are set: fp32 everywhere is

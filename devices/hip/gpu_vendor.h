@@ -13,9 +13,6 @@
     "graph=0|1, repeat=0..10000, source=DIR, package=DIR, driver=PATH, rtc=PATH or "       \
     "target=NAME"
 
-/* The kernels are devices/kernels' .hip files. */
-#define GPU_KERNELS_HIP
-
 #define GPU_DEVICE    "hip"
 #define GPU_LIBRARIES "libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so.5"
 #define GPU_COMPILER  "hiprtc"

@@ -162,10 +162,12 @@ static long gk_int(const gk_memory *m, const gk_view *view, long i, long j) {
 
 typedef struct gk_sequence {
     int index;
+    int padded; /* names no slot */
     long first; /* local number of its first token */
     long length;
-    long load_slot; /* of the start state; -1: zero */
-    long conv_slot; /* the history: rows from conv_row of this slot; -1: zero */
+    long load_slot;  /* of the start state; -1: zero */
+    long load_place; /* intermediate row of the start state; -1: none */
+    long conv_slot;  /* the history: rows from conv_row of this slot; -1: zero */
     long conv_row;
 } gk_sequence;
 
@@ -174,15 +176,24 @@ static gk_sequence gk_sequence_at(const gk_memory *m, const gk_group *group, int
     s.index = index;
     s.first = gk_int(m, &group->starts, index, 0);
     s.length = gk_int(m, &group->starts, index + 1, 0) - s.first;
-    s.load_slot = s.conv_slot = -1;
+    s.load_slot = s.load_place = s.conv_slot = -1;
     s.conv_row = 0;
+    s.padded = 0;
     if (s.length <= 0) {
         return s; /* padding: its slots may name nothing */
     }
-    if (group->accepted.data) {
-        /* The count holds the bonus token; 0 is tolerated as 1. */
-        const long accepted = gk_int(m, &group->accepted, index, 0);
-        const long column = accepted > 0 ? accepted - 1 : 0;
+    s.padded = group->pads != GK_PADS_UNKNOWN &&
+               gk_int(m, &group->slots, index, 0) == group->pad_slot;
+    if (s.padded) {
+        return s;
+    }
+    /* The count holds the bonus token; 0 is tolerated as 1. */
+    const long accepted = group->accepted.data ? gk_int(m, &group->accepted, index, 0) : 0;
+    const long column = accepted > 0 ? accepted - 1 : 0;
+    if (group->places.data) {
+        s.load_slot = s.conv_slot = gk_int(m, &group->slots, index, 0);
+        s.load_place = column > 0 ? gk_int(m, &group->places, index, column) : -1;
+    } else if (group->accepted.data) {
         s.load_slot = gk_int(m, &group->slots, index, column);
         s.conv_slot = group->sliding ? gk_int(m, &group->slots, index, 0) : s.load_slot;
         s.conv_row = group->sliding ? column : 0;
@@ -194,7 +205,13 @@ static gk_sequence gk_sequence_at(const gk_memory *m, const gk_group *group, int
 
 /* The slot that receives the state after token t (the only one if not speculative). */
 static long gk_slot(const gk_memory *m, const gk_group *group, int index, long t) {
-    return gk_int(m, &group->slots, index, group->accepted.data ? t : 0);
+    return gk_int(m, &group->slots, index,
+                  group->accepted.data && !group->places.data ? t : 0);
+}
+
+/* Padding that nothing is computed for. */
+static int gk_is_idle(const gk_group *group, const gk_sequence *s) {
+    return s->padded && group->pads != GK_PADS_FROM_ZERO;
 }
 
 /* Row of a local token in the activation tensors. */
@@ -303,6 +320,14 @@ static float gk_log1p(float y) {
 static float gk_sigmoid(float x) {
     const float e = gk_exp(-fabs(x));
     return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+}
+
+/* sigmoid(b), rounded to b's type `roundings` times: 0, 1, or 3, after each step. */
+static float gk_beta(float b, int roundings, int dtype) {
+    if (roundings < 3) {
+        return gk_round(gk_sigmoid(b), roundings == 1 ? dtype : 0);
+    }
+    return gk_round(1.0f / gk_round(1.0f + gk_round(gk_exp(-b), dtype), dtype), dtype);
 }
 
 static float gk_silu(float x) {

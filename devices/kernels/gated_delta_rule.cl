@@ -78,6 +78,64 @@ static float gk_step(float16 *state, const float16 *q, const float16 *k, float v
     return gk_sum(sum);
 }
 
+/* One row of one head's state in a slot of the pool or in a row of the buffer. */
+typedef struct gk_place_of_row {
+    __global char *data;
+    long at, stride;
+} gk_place_of_row;
+
+static gk_place_of_row gk_row_of(const gk_memory *m, const gk_view *pool, long slot,
+                                 int head, int v_row) {
+    gk_place_of_row row;
+    row.data = gk_at(m, pool->data);
+    row.at = slot * pool->stride[0] + head * pool->stride[1] + v_row * pool->stride[2];
+    row.stride = pool->stride[3];
+    return row;
+}
+
+/* What token t continues from, if it is not the state at hand. 0: there is none. */
+static int gk_source(const gk_memory *m, const gk_delta_args *args, const gk_sequence *s,
+                     long t, int head, int v_row, gk_place_of_row *from) {
+    long place = -1;
+    if (t > 0) {
+        if (!args->group.parents.data || s->padded) {
+            return 0;
+        }
+        /* What the same work-item has stored. */
+        place = gk_int(m, &args->group.places, s->index,
+                       gk_int(m, &args->group.parents, s->index, t));
+    } else {
+        place = s->load_place;
+    }
+    if (place >= 0) {
+        *from = gk_row_of(m, &args->buffer, place, head, v_row);
+        return 1;
+    }
+    *from = gk_row_of(m, &args->state, s->load_slot, head, v_row);
+    return s->load_slot >= 0;
+}
+
+/* Where the state goes after token t of a speculative sequence, or the last of another.
+ * 0: nowhere. */
+static int gk_target(const gk_memory *m, const gk_delta_args *args, const gk_sequence *s,
+                     long t, int head, int v_row, gk_place_of_row *to) {
+    const int placed = args->group.places.data != 0;
+    if (s->padded || (!placed && !args->group.accepted.data && t < s->length - 1)) {
+        return 0;
+    }
+    *to = placed ? gk_row_of(m, &args->buffer, gk_int(m, &args->group.places, s->index, t),
+                             head, v_row)
+                 : gk_row_of(m, &args->state, gk_slot(m, &args->group, s->index, t), head,
+                             v_row);
+    return 1;
+}
+
+static long gk_out_at(const gk_memory *m, const gk_delta_args *args, const gk_sequence *s,
+                      long t, int head, int v_row) {
+    return gk_row(m, &args->group, s->first + t) * args->out.stride[0] +
+           head * args->out.stride[1] + v_row * args->out.stride[2];
+}
+
 /* Group x: sequence, group y: value head, group z: as many value rows as it has
  * work-items. `dtype` and `vectors` are constants where this is called. */
 static void gk_delta_of(const gk_memory *m, const gk_delta_args *args, int dtype,
@@ -88,22 +146,26 @@ static void gk_delta_of(const gk_memory *m, const gk_delta_args *args, int dtype
     if (s.length <= 0 || v_row >= args->v_dim) {
         return;
     }
+    if (gk_is_idle(&args->group, &s)) {
+        for (long t = 0; args->zero_pads && t < s.length; t++) {
+            gk_store(m, &args->out, gk_out_at(m, args, &s, t, head, v_row), 0.0f);
+        }
+        return;
+    }
     const int key_head =
         args->tiled ? head % args->key_heads : head / (args->value_heads / args->key_heads);
-    const long row_at = head * args->state.stride[1] + v_row * args->state.stride[2];
-    const bool spec = args->group.accepted.data != 0;
-    __global char *pool = gk_at(m, args->state.data);
     const __global char *q_rows = gk_at(m, args->q), *k_rows = gk_at(m, args->k);
 
     float16 state[GK_MAX_VECTORS], q[GK_MAX_VECTORS], k[GK_MAX_VECTORS];
     for (int i = 0; i < vectors; i++) {
         state[i] = 0.0f;
     }
-    if (s.load_slot >= 0) {
-        gk_load_row(pool, s.load_slot * args->state.stride[0] + row_at,
-                    args->state.stride[3], args->k_dim, dtype, vectors, state);
-    }
     for (long t = 0; t < s.length; t++) {
+        gk_place_of_row place;
+        if (gk_source(m, args, &s, t, head, v_row, &place)) {
+            gk_load_row(place.data, place.at, place.stride, args->k_dim, dtype, vectors,
+                        state);
+        }
         const long row = gk_row(m, &args->group, s.first + t);
         const long key_at = (row * args->key_heads + key_head) * args->k_dim;
         gk_load_row(q_rows, key_at, 1, args->k_dim, GK_FP32, vectors, q);
@@ -115,26 +177,18 @@ static void gk_delta_of(const gk_memory *m, const gk_delta_args *args, int dtype
             gk_load(m, &args->g, row * args->g.stride[0] + head * args->g.stride[1]);
         const float b = gk_load(m, &args->beta,
                                 row * args->beta.stride[0] + head * args->beta.stride[1]);
-        const float out = gk_step(state, q, k, v, gk_exp(g),
-                                  args->beta_is_logits ? gk_sigmoid(b) : b, vectors);
-        gk_store(m, &args->out,
-                 row * args->out.stride[0] + head * args->out.stride[1] +
-                     v_row * args->out.stride[2],
-                 out);
-        if (spec) {
-            gk_store_row(
-                pool, gk_slot(m, &args->group, s.index, t) * args->state.stride[0] + row_at,
-                args->state.stride[3], args->k_dim, dtype, vectors, state);
+        const float out = gk_step(
+            state, q, k, v, args->decays_given ? g : gk_exp(g),
+            args->beta_is_logits ? gk_beta(b, args->roundings, args->storage) : b, vectors);
+        gk_store(m, &args->out, gk_out_at(m, args, &s, t, head, v_row), out);
+        if (gk_target(m, args, &s, t, head, v_row, &place)) {
+            gk_store_row(place.data, place.at, place.stride, args->k_dim, dtype, vectors,
+                         state);
         }
         if (args->carry == GK_CARRY_TOKEN ||
             (args->carry == GK_CARRY_CHUNK && t % GK_CHUNK == GK_CHUNK - 1)) {
             gk_round_row(dtype, vectors, state);
         }
-    }
-    if (!spec) {
-        gk_store_row(pool,
-                     gk_slot(m, &args->group, s.index, 0) * args->state.stride[0] + row_at,
-                     args->state.stride[3], args->k_dim, dtype, vectors, state);
     }
 }
 

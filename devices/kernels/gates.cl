@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* What stands beside the recurrence: the gates, the norms, the copy of z. */
+/* What stands beside the recurrence: the gates, the norms, z, rows of padding. */
 
 /* g = -exp(A_log) softplus(a + dt_bias), beta = sigmoid(b). One work-item a gate. */
 __kernel void gk_gating(const gk_gating_args args, __global char *arena,
@@ -31,8 +31,23 @@ __kernel void gk_gating(const gk_gating_args args, __global char *arena,
     const float root = gk_exp(0.5f * A_log);
     const float g = A_log > 88.0f ? root * softplus * root : gk_exp(A_log) * softplus;
     gk_store(&m, &args.g, row * args.g.stride[0] + head * args.g.stride[1], -g);
+    const int tail = head >= args.heads / 32 * 32;
     gk_store(&m, &args.beta, row * args.beta.stride[0] + head * args.beta.stride[1],
-             gk_sigmoid(b));
+             gk_beta(b, tail ? args.tail_roundings : args.roundings, (int)args.b.dtype));
+}
+
+/* Group x: a row, counted from the first. */
+__kernel void gk_zero(const gk_zero_args args, __global char *arena,
+                      __global char *scratch) {
+    const gk_memory m = {arena, scratch};
+    const long row = args.first + (long)get_group_id(0);
+    for (int i = (int)get_local_id(0); i < args.heads * args.dim;
+         i += (int)get_local_size(0)) {
+        gk_store(&m, &args.out,
+                 row * args.out.stride[0] + i / args.dim * args.out.stride[1] +
+                     i % args.dim * args.out.stride[2],
+                 0.0f);
+    }
 }
 
 /* Group x: a local token. */
@@ -54,8 +69,7 @@ __kernel void gk_copy_z(const gk_copy_z_args args, __global char *arena,
     }
 }
 
-/* 1 / norm of a row. The largest element is taken out of the squares, which could overflow
- * or vanish. */
+/* 1 / norm of a row. */
 static float gk_inverse_norm(const gk_memory *m, const gk_normalise_args *args,
                              const gk_view *x, long at) {
     if (args->norm == GK_NORM_NONE) {
@@ -79,6 +93,18 @@ static float gk_inverse_norm(const gk_memory *m, const gk_normalise_args *args,
     }
 }
 
+/* The scaled query; where it is rounded first, its scale stands apart. */
+static float gk_query(const gk_normalise_args *args, float q, float factor, float scale) {
+    switch (args->rounding) {
+    case GK_QK_STORAGE:
+        return gk_round(q * factor, args->storage) * scale;
+    case GK_QK_SCALED:
+        return gk_round(q * (scale * factor), args->storage);
+    default:
+        return q * (scale * factor);
+    }
+}
+
 /* q and k as the recurrence takes them: divided by their norms, q scaled by K^-1/2. Group
  * x: a local token, whose work-items share the key heads. */
 __kernel void gk_normalise(const gk_normalise_args args, __global char *arena,
@@ -95,12 +121,15 @@ __kernel void gk_normalise(const gk_normalise_args args, __global char *arena,
          head += (int)get_local_size(0)) {
         const long q_at = row * args.q.stride[0] + head * args.q.stride[1];
         const long k_at = row * args.k.stride[0] + head * args.k.stride[1];
-        const float q_factor = scale * gk_inverse_norm(&m, &args, &args.q, q_at);
+        const float q_factor = gk_inverse_norm(&m, &args, &args.q, q_at);
         const float k_factor = gk_inverse_norm(&m, &args, &args.k, k_at);
         const long out = (row * args.heads + head) * args.k_dim;
         for (int d = 0; d < args.k_dim; d++) {
-            q_out[out + d] = gk_load(&m, &args.q, q_at + d * args.q.stride[2]) * q_factor;
-            k_out[out + d] = gk_load(&m, &args.k, k_at + d * args.k.stride[2]) * k_factor;
+            const float q = gk_load(&m, &args.q, q_at + d * args.q.stride[2]);
+            const float k = gk_load(&m, &args.k, k_at + d * args.k.stride[2]);
+            q_out[out + d] = gk_query(&args, q, q_factor, scale);
+            k_out[out + d] =
+                gk_round(k * k_factor, args.rounding == GK_QK_UNROUNDED ? 0 : args.storage);
         }
     }
 }
