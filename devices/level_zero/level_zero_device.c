@@ -130,31 +130,34 @@ static gdn_status load_file(gdn_device *device, size_t index, const char *path,
     return status;
 }
 
-/* Every kernel that a package launches is there: a missing one is the package's fault, and
- * is told when the device is opened. */
+/* Every kernel that a package launches is there. */
+static gdn_status find_kernels(gdn_device *device, size_t index, gdn_error *err) {
+    const char *kernel = NULL;
+    for (size_t k = 0; (kernel = gpu_package_kernel(device->package, index, k)); k++) {
+        void *function = NULL;
+        const int code =
+            gpu_linked_module_function(&function, device->modules[index], kernel);
+        GDN_TRY(check(device, (ze_result_t)code, kernel, err));
+    }
+    return GDN_OK;
+}
+
+/* What is wrong with a module is the package's fault, told when the device is opened. */
 static gdn_status load_package(gdn_device *device, gdn_error *err) {
     for (size_t i = 0; i < gpu_package_modules(device->package); i++) {
         bool is_source = false;
+        gdn_error cause = {0};
         const char *path = gpu_package_module(device->package, i, &is_source);
         gdn_status status =
-            is_source
-                ? gdn_error_set(err, GDN_ERR_ARG,
-                                "expected a binary (.spv, or the device's own): there "
-                                "is no compiler")
-                : load_file(device, i, path, err);
-        const char *kernel = NULL;
-        for (size_t k = 0;
-             status == GDN_OK && (kernel = gpu_package_kernel(device->package, i, k));
-             k++) {
-            void *function = NULL;
-            status = check(device,
-                           (ze_result_t)gpu_linked_module_function(
-                               &function, device->modules[i], kernel),
-                           kernel, err);
+            is_source ? gdn_error_set(&cause, GDN_ERR_ARG,
+                                      "expected a binary (.spv, or the device's own), for "
+                                      "there is no compiler")
+                      : load_file(device, i, path, &cause);
+        if (status == GDN_OK) {
+            status = find_kernels(device, i, &cause);
         }
         if (status != GDN_OK) {
-            gdn_error_context(err, "%s", path);
-            return status;
+            return gdn_error_set(err, GDN_ERR_ARG, "%s: %s", path, cause.message);
         }
     }
     return GDN_OK;

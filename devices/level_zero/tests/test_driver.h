@@ -8,7 +8,8 @@
  * for, and commands that no barrier parts run in reverse order.
  *
  * ZE_TEST_MEMORY: bytes of device memory. ZE_TEST_FAULT: "crash" ends the process in
- * zeInit, "none" has no device, "error" fails zeInit. */
+ * zeInit, "none" has no device, "error" fails zeInit, "barriers" ignores barriers, as if they
+ * had been forgotten. */
 #ifndef GDN_TEST_DRIVER_H
 #define GDN_TEST_DRIVER_H
 
@@ -41,7 +42,7 @@ typedef struct object {
 } object;
 
 typedef struct argument {
-    bool set, pointer;
+    bool set;
     size_t size;
     unsigned char bytes[MAX_ARGUMENT_BYTES]; /* a pointer's: the address */
 } argument;
@@ -49,7 +50,14 @@ typedef struct argument {
 typedef struct module {
     object object;
     void *program; /* cl_program */
+    uint32_t *words;
+    size_t words_count;
 } module;
+
+typedef struct parameter {
+    bool pointer; /* to memory, else by value */
+    size_t size;
+} parameter;
 
 typedef struct kernel {
     object object;
@@ -58,6 +66,7 @@ typedef struct kernel {
     char name[64];
     uint32_t group[3];
     uint32_t arguments_count;
+    parameter parameters[MAX_ARGUMENTS];
     argument arguments[MAX_ARGUMENTS];
 } kernel;
 
@@ -110,9 +119,18 @@ int test_driver_live(void);
 size_t memory_rest(const void *address);
 int memory_live(void);
 
+/* ZE_TEST_FAULT says so. */
+bool fault_is(const char *name);
+
 /* Whether the driver runs commands, and whether some are not waited for: decides who may
  * touch memory. */
 void memory_guard(bool running, bool pending);
+
+/* ---- SPIR-V (test_driver_spirv.c) ---- */
+
+/* How many parameters the entry point has, 0 if there is none of that name. */
+uint32_t spirv_parameters(const uint32_t *words, size_t count, const char *entry,
+                          parameter parameters[MAX_ARGUMENTS]);
 
 /* ---- execution (test_driver_run.c) ---- */
 

@@ -19,17 +19,17 @@ static int driver_object, device_objects[3]; /* the whole device, then its tiles
 
 size_t test_driver_memory(void);
 
-static bool fault(const char *name) {
+bool fault_is(const char *name) {
     const char *text = getenv("ZE_TEST_FAULT");
     return text && strcmp(text, name) == 0;
 }
 
 static ze_result_t init(ze_init_flags_t flags) {
     (void)flags;
-    if (fault("crash")) {
+    if (fault_is("crash")) {
         abort();
     }
-    return fault("error") ? ZE_RESULT_ERROR_DEVICE_LOST : ZE_RESULT_SUCCESS;
+    return fault_is("error") ? ZE_RESULT_ERROR_DEVICE_LOST : ZE_RESULT_SUCCESS;
 }
 
 static ze_result_t driver_get(uint32_t *count, ze_driver_handle_t *drivers) {
@@ -57,7 +57,7 @@ static ze_result_t driver_properties(ze_driver_handle_t driver,
 static ze_result_t device_get(ze_driver_handle_t driver, uint32_t *count,
                               ze_device_handle_t *devices) {
     (void)driver;
-    const uint32_t all = fault("none") ? 0 : 1;
+    const uint32_t all = fault_is("none") ? 0 : 1;
     if (devices && *count > 0 && all > 0) {
         devices[0] = (ze_device_handle_t)&device_objects[0];
     }
@@ -150,7 +150,10 @@ static ze_result_t module_create(ze_context_handle_t context, ze_device_handle_t
     if (log_handle) {
         *log_handle = (ze_module_build_log_handle_t)log;
     }
-    m->object.live = code == ZE_RESULT_SUCCESS;
+    if (code != ZE_RESULT_SUCCESS) {
+        run_module_close(m);
+        m->object.live = false;
+    }
     *handle = (ze_module_handle_t)(code == ZE_RESULT_SUCCESS ? m : NULL);
     return code;
 }

@@ -27,35 +27,40 @@ void module_fill_tables(ze_module_dditable_t *modules, ze_module_build_log_ddita
     X(Device, GetComputeProperties)                                                        \
     X(Device, GetModuleProperties)                                                         \
     X(Device, GetMemoryAccessProperties)                                                   \
-    X(Device, GetCacheProperties) X(Device, GetImageProperties)                            \
-        X(Device, GetExternalMemoryProperties) X(Device, GetP2PProperties)                 \
-            X(Device, CanAccessPeer) X(Device, GetStatus) X(Device, GetGlobalTimestamps)   \
-                X(Device, ReserveCacheExt) X(Device, SetCacheAdviceExt)                    \
-                    X(Device, PciGetPropertiesExt)
+    X(Device, GetCacheProperties)                                                          \
+    X(Device, GetImageProperties)                                                          \
+    X(Device, GetExternalMemoryProperties)                                                 \
+    X(Device, GetP2PProperties)                                                            \
+    X(Device, CanAccessPeer)                                                               \
+    X(Device, GetStatus) X(Device, GetGlobalTimestamps) X(Device, ReserveCacheExt)         \
+        X(Device, SetCacheAdviceExt) X(Device, PciGetPropertiesExt)
 #define DEVICE_EXP_LACKS(X) X(DeviceExp, GetFabricVertexExp)
 #define CONTEXT_LACKS(X)                                                                   \
     X(Context, GetStatus)                                                                  \
     X(Context, SystemBarrier)                                                              \
     X(Context, MakeMemoryResident)                                                         \
-    X(Context, EvictMemory) X(Context, MakeImageResident) X(Context, EvictImage)           \
-        X(Context, CreateEx)
+    X(Context, EvictMemory)                                                                \
+    X(Context, MakeImageResident) X(Context, EvictImage) X(Context, CreateEx)
 #define COMMAND_QUEUE_LACKS(X)
 #define COMMAND_LIST_LACKS(X)                                                              \
     X(CommandList, Reset)                                                                  \
     X(CommandList, AppendWriteGlobalTimestamp)                                             \
     X(CommandList, AppendMemoryRangesBarrier)                                              \
-    X(CommandList, AppendMemoryFill) X(CommandList, AppendMemoryCopyRegion)                \
-        X(CommandList, AppendMemoryCopyFromContext) X(CommandList, AppendImageCopy) X(     \
-            CommandList, AppendImageCopyRegion) X(CommandList, AppendImageCopyToMemory)    \
-            X(CommandList, AppendImageCopyFromMemory) X(CommandList, AppendMemoryPrefetch) \
-                X(CommandList, AppendMemAdvise) X(CommandList, AppendSignalEvent)          \
-                    X(CommandList, AppendWaitOnEvents) X(CommandList, AppendEventReset)    \
-                        X(CommandList, AppendQueryKernelTimestamps)                        \
-                            X(CommandList, AppendLaunchCooperativeKernel)                  \
-                                X(CommandList, AppendLaunchKernelIndirect)                 \
-                                    X(CommandList, AppendLaunchMultipleKernelsIndirect)    \
-                                        X(CommandList, AppendImageCopyToMemoryExt)         \
-                                            X(CommandList, AppendImageCopyFromMemoryExt)
+    X(CommandList, AppendMemoryFill)                                                       \
+    X(CommandList, AppendMemoryCopyRegion)                                                 \
+    X(CommandList, AppendMemoryCopyFromContext)                                            \
+    X(CommandList, AppendImageCopy)                                                        \
+    X(CommandList, AppendImageCopyRegion)                                                  \
+    X(CommandList, AppendImageCopyToMemory) X(CommandList, AppendImageCopyFromMemory)      \
+        X(CommandList, AppendMemoryPrefetch) X(CommandList, AppendMemAdvise)               \
+            X(CommandList, AppendSignalEvent) X(CommandList, AppendWaitOnEvents)           \
+                X(CommandList, AppendEventReset)                                           \
+                    X(CommandList, AppendQueryKernelTimestamps)                            \
+                        X(CommandList, AppendLaunchCooperativeKernel)                      \
+                            X(CommandList, AppendLaunchKernelIndirect)                     \
+                                X(CommandList, AppendLaunchMultipleKernelsIndirect)        \
+                                    X(CommandList, AppendImageCopyToMemoryExt)             \
+                                        X(CommandList, AppendImageCopyFromMemoryExt)
 #define IMAGE_LACKS(X)                                                                     \
     X(Image, GetProperties)                                                                \
     X(Image, Create) X(Image, Destroy) X(Image, GetAllocPropertiesExt)
@@ -71,15 +76,16 @@ void module_fill_tables(ze_module_dditable_t *modules, ze_module_build_log_ddita
     X(Module, DynamicLink)                                                                 \
     X(Module, GetNativeBinary)                                                             \
     X(Module, GetGlobalPointer)                                                            \
-    X(Module, GetKernelNames) X(Module, GetProperties) X(Module, GetFunctionPointer)       \
-        X(Module, InspectLinkageExt)
+    X(Module, GetKernelNames)                                                              \
+    X(Module, GetProperties) X(Module, GetFunctionPointer) X(Module, InspectLinkageExt)
 #define MODULE_BUILD_LOG_LACKS(X)
 #define KERNEL_LACKS(X)                                                                    \
     X(Kernel, SetCacheConfig)                                                              \
     X(Kernel, SuggestGroupSize)                                                            \
     X(Kernel, SuggestMaxCooperativeGroupCount)                                             \
-    X(Kernel, SetIndirectAccess) X(Kernel, GetIndirectAccess)                              \
-        X(Kernel, GetSourceAttributes) X(Kernel, GetProperties) X(Kernel, GetName)
+    X(Kernel, SetIndirectAccess)                                                           \
+    X(Kernel, GetIndirectAccess)                                                           \
+    X(Kernel, GetSourceAttributes) X(Kernel, GetProperties) X(Kernel, GetName)
 #define KERNEL_EXP_LACKS(X)   X(KernelExp, SetGlobalOffsetExp) X(KernelExp, SchedulingHintExp)
 #define SAMPLER_LACKS(X)      X(Sampler, Create) X(Sampler, Destroy)
 #define PHYSICAL_MEM_LACKS(X) X(PhysicalMem, Create) X(PhysicalMem, Destroy)
@@ -91,8 +97,8 @@ void module_fill_tables(ze_module_dditable_t *modules, ze_module_build_log_ddita
     X(VirtualMem, Reserve)                                                                 \
     X(VirtualMem, Free)                                                                    \
     X(VirtualMem, QueryPageSize)                                                           \
-    X(VirtualMem, Map) X(VirtualMem, Unmap) X(VirtualMem, SetAccessAttribute)              \
-        X(VirtualMem, GetAccessAttribute)
+    X(VirtualMem, Map)                                                                     \
+    X(VirtualMem, Unmap) X(VirtualMem, SetAccessAttribute) X(VirtualMem, GetAccessAttribute)
 #define FABRIC_VERTEX_EXP_LACKS(X)                                                         \
     X(FabricVertexExp, GetExp)                                                             \
     X(FabricVertexExp, GetSubVerticesExp)                                                  \
