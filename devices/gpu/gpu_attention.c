@@ -114,7 +114,7 @@ static gdn_status add_recurrence(gpu_plan *plan, const attention *at, const gk_g
     gpu_delta_conventions(&delta, call->conventions, chunked);
     delta.zero_pads |= call->conventions->pad_rows == GDN_PAD_ROWS_ZEROED;
     GDN_TRY(gpu_plan_normalise(plan, &normalise, err));
-    return gpu_plan_delta(plan, &delta, err);
+    return gpu_plan_recurrence(plan, &delta, call->conventions, chunked, err);
 }
 
 /* For all actual rows, whoever owns them: each group's, with the rounding that it wants. */

@@ -43,6 +43,7 @@ static gdn_status open_device(gdn_device *device, gdn_error *err) {
         check(device, d->event_create(&device->started, 0), GPU_NAME_event_create, err));
     GDN_TRY(check(device, d->event_create(&device->ended, 0), GPU_NAME_event_create, err));
     device->plan.warp = device->warp;
+    device->plan.matrix_units = device->options.mma;
     return gpu_load_modules(device, GPU_TARGET_BY_CAPABILITY ? target : NULL, err);
 }
 

@@ -13,7 +13,8 @@ function(gdn_gpu_device vendor)
         ${GDN_GPU_FOLDER}/gpu_expression.c ${GDN_GPU_FOLDER}/gpu_identity.c
         ${GDN_GPU_FOLDER}/gpu_modules.c
         ${GDN_GPU_FOLDER}/gpu_ops.c ${GDN_GPU_FOLDER}/gpu_options.c
-        ${GDN_GPU_FOLDER}/gpu_package.c ${GDN_GPU_FOLDER}/gpu_plan.c)
+        ${GDN_GPU_FOLDER}/gpu_package.c ${GDN_GPU_FOLDER}/gpu_plan.c
+        ${GDN_GPU_FOLDER}/gpu_verify.c)
     target_include_directories(gdn_gpu_${vendor}
         PUBLIC ${GDN_GPU_FOLDER} ${CMAKE_CURRENT_SOURCE_DIR}
                $<TARGET_PROPERTY:gdn_kernel_sources,INTERFACE_INCLUDE_DIRECTORIES>)
@@ -39,7 +40,8 @@ function(gdn_gpu_linked_device vendor)
         ${GDN_GPU_FOLDER}/gpu_device.c ${GDN_GPU_FOLDER}/gpu_driver.c
         ${GDN_GPU_FOLDER}/gpu_execute.c ${GDN_GPU_FOLDER}/gpu_expression.c
         ${GDN_GPU_FOLDER}/gpu_ops.c ${GDN_GPU_FOLDER}/gpu_options.c
-        ${GDN_GPU_FOLDER}/gpu_package.c ${GDN_GPU_FOLDER}/gpu_plan.c ${ARGN})
+        ${GDN_GPU_FOLDER}/gpu_package.c ${GDN_GPU_FOLDER}/gpu_plan.c
+        ${GDN_GPU_FOLDER}/gpu_verify.c ${ARGN})
     target_include_directories(gdn_gpu_${vendor}
         PUBLIC ${GDN_GPU_FOLDER} ${CMAKE_CURRENT_SOURCE_DIR}
                $<TARGET_PROPERTY:gdn_cl_kernels,INTERFACE_INCLUDE_DIRECTORIES>)

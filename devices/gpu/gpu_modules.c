@@ -73,10 +73,17 @@ gdn_status gpu_load_modules(gdn_device *device, const char *target, gdn_error *e
     if (device->options.source) {
         GDN_TRY(gpu_sources_read(&read, device->options.source, err));
     }
-    const gdn_status status =
+    gdn_status status =
         compile(device, 0, read ? read : gpu_sources, target, compiler, err);
     gpu_sources_destroy(read);
-    snprintf(device->build, sizeof device->build, "%s, %s, kernels by %s%s",
-             GDN_GPU_VERSION, __VERSION__, compiler, read ? " from a folder" : "");
+    snprintf(device->build, sizeof device->build, "%s, %s, kernels by %s%s%s",
+             GDN_GPU_VERSION, __VERSION__, compiler, read ? " from a folder" : "",
+             device->options.mma ? ", chunks on matrix units" : "");
+    void *chunk = NULL;
+    if (status == GDN_OK && device->options.mma &&
+        device->driver.module_function(&chunk, device->modules[0], "gk_chunk") != 0) {
+        status = gdn_error_set(err, GDN_ERR_UNSUPPORTED,
+                               "mma=1: these kernels know no matrix units of this target");
+    }
     return status;
 }

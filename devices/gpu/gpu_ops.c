@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include "gpu_plan.h"
+#include "gpu_vendor.h"
 
 /* The types that the kernels read values from. Index tensors may be of any integer type. */
 static gdn_status check_types(const gdn_call *call, gdn_error *err) {
     for (size_t i = 0; i < call->n_tensors; i++) {
         const gdn_tensor *tensor = &call->tensors[i];
-        if (tensor->dtype == GDN_FP64) {
+        /* The coins of rejection_sample alone are doubles, in kernels that have them. */
+        if (tensor->dtype == GDN_FP64 && call->op != GDN_OP_REJECTION_SAMPLE) {
             return gdn_error_set(err, GDN_ERR_UNSUPPORTED,
                                  "%s: these kernels do not take %s", tensor->name,
                                  gdn_dtype_name(tensor->dtype));
@@ -159,7 +161,8 @@ static gdn_status plan_delta_rule(gpu_plan *plan, const gdn_call *call, gdn_erro
         GDN_TRY(make_gates(plan, call, &delta, err));
     }
     GDN_TRY(gpu_plan_normalise(plan, &normalise, err));
-    return gpu_plan_delta(plan, &delta, err);
+    return gpu_plan_recurrence(plan, &delta, call->conventions,
+                               chunked && !gdn_call_is_speculative(call), err);
 }
 
 static gdn_status plan_metadata(gpu_plan *plan, const gdn_call *call, gdn_error *err) {
@@ -212,6 +215,12 @@ gdn_status gpu_plan_build(gpu_plan *plan, const gdn_call *call, gdn_error *err) 
         return gpu_plan_attention(plan, call, err);
     case GDN_OP_GDN_METADATA:
         return plan_metadata(plan, call, err);
+#ifdef GPU_KERNELS_HIP
+    case GDN_OP_VERIFY_DRAFT_TOKENS:
+        return gpu_plan_verify(plan, call, err);
+    case GDN_OP_REJECTION_SAMPLE:
+        return gpu_plan_rejection(plan, call, err);
+#endif
     default:
         return gdn_error_set(err, GDN_ERR_UNSUPPORTED, "%s: this device has no kernel",
                              gdn_op_get(call->op)->name);

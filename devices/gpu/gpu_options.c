@@ -37,6 +37,12 @@ static gdn_status read_option(gpu_options *options, const char *text, gdn_error 
         options->graph = text[6] == '1';
         return GDN_OK;
     }
+#ifdef GPU_KERNELS_HIP
+    if (strcmp(text, "mma=0") == 0 || strcmp(text, "mma=1") == 0) {
+        options->mma = text[4] == '1';
+        return GDN_OK;
+    }
+#endif
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
         const size_t length = strlen(strings[i].name);
         if (strstr(GPU_OPTIONS, strings[i].name) &&

@@ -12,9 +12,10 @@
 
 /// Strings are NULL where the option was not given.
 typedef struct gpu_options {
-    int ordinal;   ///< N: which device
-    bool graph;    ///< graph=1: every call runs as a captured graph
-    int repeat;    ///< repeat=N: kernel time is the median of N executions
+    int ordinal; ///< N: which device
+    bool graph;  ///< graph=1: every call runs as a captured graph
+    bool mma;    ///< mma=1: chunked sequences on matrix units, where profiles have bf16-mma
+    int repeat;  ///< repeat=N: kernel time is the median of N executions
     char *source;  ///< source=DIR: kernels from there instead of those built in
     char *package; ///< package=DIR: a kernel package instead of those built in
     char *driver;  ///< driver=PATH: the driver library

@@ -7,8 +7,12 @@
 #include <string.h>
 
 /* As in the kernels' sources. */
-#define MAX_TAPS    8
-#define DELTA_WARPS 4
+#define MAX_TAPS       8
+#define DELTA_WARPS    4
+#define CHUNK          64
+#define CHUNK_WARPS    4
+#define CHUNK_VALUES   16
+#define CHUNK_MAX_KEYS 256
 
 #define BLOCK 256
 
@@ -16,7 +20,9 @@
 #define MAX_GRID_YZ 65535
 
 _Static_assert(sizeof(gk_metadata_args) <= GPU_ARGS_BYTES, "arguments fit");
-_Static_assert(sizeof(gk_delta_args) <= GPU_ARGS_BYTES, "arguments fit");
+_Static_assert(sizeof(gk_chunk_args) <= GPU_ARGS_BYTES, "arguments fit");
+_Static_assert(sizeof(gk_verify_args) <= GPU_ARGS_BYTES, "arguments fit");
+_Static_assert(sizeof(gk_rejection_args) <= GPU_ARGS_BYTES, "arguments fit");
 _Static_assert(sizeof(gk_conv_args) <= GPU_ARGS_BYTES, "arguments fit");
 _Static_assert(sizeof(gk_view) == 48 && sizeof(gk_group) == 360, "no gaps");
 
@@ -113,6 +119,39 @@ gdn_status gpu_plan_normalise(gpu_plan *plan, const gk_normalise_args *args,
                               gdn_error *err) {
     return gpu_plan_add(plan, "gk_normalise", args->group.capacity, 1, 1, BLOCK, args,
                         sizeof *args, err);
+}
+
+/* Reserves bf16 numbers by local token and value head. */
+static gk_place halves(gpu_plan *plan, int64_t rows, int64_t width) {
+    return gpu_scratch(plan, rows, (width + 1) / 2).data;
+}
+
+static gdn_status plan_chunks(gpu_plan *plan, const gk_delta_args *args, gdn_error *err) {
+    const int64_t rows = (int64_t)args->group.capacity * args->value_heads;
+    const unsigned block = (unsigned)(CHUNK_WARPS * plan->warp);
+    const gk_chunk_args chunk = {
+        .delta = *args,
+        .sums = (gk_floats)(uintptr_t)gpu_scratch(plan, rows, 1).data,
+        .scores = halves(plan, rows, CHUNK),
+        .w = halves(plan, rows, args->k_dim),
+        .u = halves(plan, rows, args->v_dim),
+    };
+    GDN_TRY(gpu_plan_add(plan, "gk_chunk_prepare", args->group.capacity, args->value_heads,
+                         1, block, &chunk, sizeof chunk, err));
+    return gpu_plan_add(plan, "gk_chunk", args->group.count, args->value_heads,
+                        ceil_div(args->v_dim, CHUNK_VALUES), block, &chunk, sizeof chunk,
+                        err);
+}
+
+gdn_status gpu_plan_recurrence(gpu_plan *plan, const gk_delta_args *args,
+                               const gdn_conventions *conventions, bool chunked,
+                               gdn_error *err) {
+    /* What an mma kernel does is within no other class's limits. */
+    if (plan->matrix_units && chunked && conventions->chunk_class == GDN_CLASS_BF16_MMA &&
+        args->carry != GK_CARRY_TOKEN && args->k_dim <= CHUNK_MAX_KEYS) {
+        return plan_chunks(plan, args, err);
+    }
+    return gpu_plan_delta(plan, args, err);
 }
 
 static void swap(long long *a, long long *b) {

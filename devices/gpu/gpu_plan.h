@@ -33,8 +33,9 @@ typedef struct gpu_launch {
 
 typedef struct gpu_plan {
     int warp;
-    uint64_t arena;   ///< device address of the arena; 0 where only sizes matter
-    uint64_t scratch; ///< that of the scratch memory
+    bool matrix_units; ///< mma=1: for chunked sequences of profiles with bf16 operands
+    uint64_t arena;    ///< device address of the arena; 0 where only sizes matter
+    uint64_t scratch;  ///< that of the scratch memory
     const char *host_arena;
     size_t scratch_bytes; ///< needed
     gpu_launch launches[GPU_MAX_LAUNCHES];
@@ -95,6 +96,18 @@ int gpu_beta_roundings(const gdn_conventions *conventions, bool speculative);
 /// Fields of `group` on padding; `computes_pads`: the op runs those that start from zero.
 void gpu_group_conventions(gk_group *group, const gdn_conventions *conventions,
                            bool computes_pads);
+
+/// By gk_delta_*, or, where `chunked` sequences are to be judged as bf16-mma and the plan may
+/// use matrix units, by gk_chunk_prepare and gk_chunk.
+GDN_NODISCARD gdn_status gpu_plan_recurrence(gpu_plan *plan, const gk_delta_args *args,
+                                             const gdn_conventions *conventions,
+                                             bool chunked, gdn_error *err);
+
+/// verify_draft_tokens and rejection_sample.
+GDN_NODISCARD gdn_status gpu_plan_verify(gpu_plan *plan, const gdn_call *call,
+                                         gdn_error *err);
+GDN_NODISCARD gdn_status gpu_plan_rejection(gpu_plan *plan, const gdn_call *call,
+                                            gdn_error *err);
 
 GDN_NODISCARD gdn_status gpu_plan_attention(gpu_plan *plan, const gdn_call *call,
                                             gdn_error *err);

@@ -10,8 +10,13 @@
 #define GPU_LINKED 0
 #define GPU_GRAPHS 1
 #define GPU_OPTIONS                                                                        \
-    "graph=0|1, repeat=0..10000, source=DIR, package=DIR, driver=PATH, rtc=PATH or "       \
+    "graph=0|1, mma=0|1, repeat=0..10000, source=DIR, package=DIR, driver=PATH, rtc=PATH " \
+    "or "                                                                                  \
     "target=NAME"
+
+/* The kernels are devices/kernels' .hip files, which do more than those in OpenCL C: draft
+ * verification, matrix units. */
+#define GPU_KERNELS_HIP
 
 #define GPU_DEVICE    "hip"
 #define GPU_LIBRARIES "libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so.5"

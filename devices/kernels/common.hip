@@ -138,6 +138,9 @@ static __device__ inline void gk_store_bits(const gk_view &view, long long at,
     }
 }
 
+/* Tokens of a chunk. */
+#define GK_CHUNK 64
+
 /* ---- Index tensors ---- */
 
 static __device__ inline long long gk_int(const gk_view &view, long long i, long long j) {
@@ -149,6 +152,22 @@ static __device__ inline long long gk_int(const gk_view &view, long long i, long
         return ((const int *)view.data)[at];
     default:
         return ((const unsigned char *)view.data)[at];
+    }
+}
+
+static __device__ inline void gk_put_int(const gk_view &view, long long i, long long j,
+                                         long long value) {
+    const long long at = i * view.stride[0] + j * view.stride[1];
+    switch ((int)view.dtype) {
+    case GK_I64:
+        ((long long *)view.data)[at] = value;
+        break;
+    case GK_I32:
+        ((int *)view.data)[at] = (int)value;
+        break;
+    default:
+        ((unsigned char *)view.data)[at] = (unsigned char)value;
+        break;
     }
 }
 
@@ -223,6 +242,17 @@ static __device__ inline int gk_find_sequence(const gk_group &group, long long l
         }
     }
     return low >= 0 && local < gk_int(group.starts, low + 1, 0) ? low : -1;
+}
+
+/* Output rows of idle padding, one value row of a head. */
+static __device__ inline void gk_zero_output(const gk_delta_args &args,
+                                             const gk_sequence &s, int head, int v) {
+    for (int t = 0; t < s.length; t++) {
+        gk_store(args.out,
+                 gk_row(args.group, s.first + t) * args.out.stride[0] +
+                     head * args.out.stride[1] + v * args.out.stride[2],
+                 0.0f);
+    }
 }
 
 /* ---- Columns of the projections ---- */

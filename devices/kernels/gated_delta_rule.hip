@@ -21,9 +21,6 @@
 #define GK_RESIDENT(parts) ((parts) > 4 ? 5 : 7)
 #endif
 
-/* Tokens after which a state that is carried by chunks passes through storage. */
-#define GK_CHUNK 64
-
 /* One head's state in a slot of the pool or in a row of the buffer. */
 typedef struct gk_block {
     char *data;
@@ -165,16 +162,6 @@ static __device__ inline bool gk_target(const gk_delta_args &args, const gk_sequ
     *to = placed ? gk_block_of(args.buffer, gk_int(args.group.places, s.index, t), head)
                  : gk_block_of(args.state, gk_slot(args.group, s.index, t), head);
     return true;
-}
-
-static __device__ inline void gk_zero_output(const gk_delta_args &args,
-                                             const gk_sequence &s, int head, int v) {
-    for (int t = 0; t < s.length; t++) {
-        gk_store(args.out,
-                 gk_row(args.group, s.first + t) * args.out.stride[0] +
-                     head * args.out.stride[1] + v * args.out.stride[2],
-                 0.0f);
-    }
 }
 
 /* Block x: sequence, block y: value head, block z: GK_WARPS * GK_ROWS value rows. */

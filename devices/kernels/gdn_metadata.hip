@@ -12,22 +12,6 @@ typedef struct gk_builder {
     long long prefills, prefill_tokens, decodes, decode_tokens, specs, spec_tokens;
 } gk_builder;
 
-static __device__ void gk_put_int(const gk_view &view, long long i, long long j,
-                                  long long value) {
-    const long long at = i * view.stride[0] + j * view.stride[1];
-    switch ((int)view.dtype) {
-    case GK_I64:
-        ((long long *)view.data)[at] = value;
-        break;
-    case GK_I32:
-        ((int *)view.data)[at] = (int)value;
-        break;
-    default:
-        ((unsigned char *)view.data)[at] = (unsigned char)value;
-        break;
-    }
-}
-
 static __device__ void gk_append(gk_builder *b, int output, long long value) {
     gk_put_int(b->args->out[output], b->rows[output]++, 0, value);
 }

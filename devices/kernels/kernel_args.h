@@ -156,6 +156,55 @@ typedef struct gk_delta_args {
     int unused;
 } gk_delta_args;
 
+/* Both kernels of a chunked recurrence. Numbers of bf16 by [local token][value head]. */
+typedef struct gk_chunk_args {
+    gk_delta_args delta;
+    gk_floats sums;  /* of log decays within the chunk, fp32 */
+    gk_place scores; /* [..][64] */
+    gk_place w, u;   /* [..][k_dim], [..][v_dim] */
+} gk_chunk_args;
+
+/* verify_draft_tokens; tensors by the letters of gdn/verify.h. */
+typedef struct gk_verify_args {
+    gk_view outputs, lengths; /* step_output_ids [B,S], step_output_len [B] */
+    gk_view inputs, targets;  /* step_input_ids [B,S], target_tokens [T] */
+    gk_view candidate_ids, candidate_scores, candidate_lens; /* [T,C], [T,C], [T] */
+    gk_view top_p, u;                                        /* [B] */
+    gk_view stopped, blocked;   /* stop_flags, is_block_step [B] */
+    gk_view encoder, reasoning; /* seq_lens_encoder, reasoning_status [B] */
+    gk_view this_time, rows;    /* seq_lens_this_time [R], cu_seqlens_q_output [R+1] */
+    gk_view end_tokens;         /* [E] */
+    gk_view limits, steps;      /* max_dec_len, step_idx [B], or not there */
+    int slots, live, columns, candidates, ends;
+    int window;
+    int by_set; /* strategy: against candidates, else against targets */
+    int reject_all, accept_all;
+    int pads; /* cells without a token become -1 */
+} gk_verify_args;
+
+/* Values of `method`, as in gdn/verify.h. */
+enum {
+    GK_REJECT_STANDARD,
+    GK_REJECT_BLOCK,
+    GK_REJECT_MATCH,
+    GK_REJECT_SYNTHETIC,
+    GK_REJECT_ENTROPY
+};
+
+typedef struct gk_rejection_args {
+    gk_view outputs, sampled;       /* output_token_ids [B,J], num_sampled [B] */
+    gk_view draft_ends, drafts;     /* cu_num_draft_tokens [B], draft_token_ids [N] */
+    gk_view drafter, target;        /* draft_probs, or not there; target_probs [N,V] */
+    gk_view targets, bonus, greedy; /* target_tokens [N], bonus_token_ids, is_greedy [B] */
+    gk_view uniform, exponential;   /* [N] doubles, [B,V] */
+    gk_view rates;                  /* acceptance_rates [S] */
+    gk_real entropy_alpha, entropy_threshold;
+    int vocabulary, columns, method;
+    int strict; /* p > u q, else p >= u q and q > 0 */
+    int pads;
+    int unused;
+} gk_rejection_args;
+
 /* Outputs of gdn_metadata behind `counts`, in the order in which it tells their rows. */
 enum {
     GK_HAS_INITIAL,

@@ -22,9 +22,8 @@ BUGS = [
     ("layout", "common.hip",
      "(ratio + head % ratio) * l.v_dim;", "(head % ratio) * l.v_dim;"),
     ("state order", "gated_delta_rule.hip",
-     "gk_get<DTYPE>(args.state.data, row + k * args.state.stride[3])",
-     "gk_get<DTYPE>(args.state.data, at + (v0 + r) * args.state.stride[3] +\n"
-     "                                                 k * args.state.stride[2])"),
+     "gk_get<DTYPE>(from.data, row + k * from.k_stride)",
+     "gk_get<DTYPE>(from.data, (v0 + r) * from.k_stride + k * from.v_stride)"),
     ("accepted slot", "common.hip",
      "accepted > 0 ? accepted - 1 : 0", "accepted"),
     ("tail", "gates.hip",
@@ -66,8 +65,8 @@ STRAYS = [
      "    const long long row = gk_row(args.group, blockIdx.x) + 1;\n"
      "    const int count = args.layout.value_heads * args.layout.v_dim;"),
     ("foreign slot write", "causal_conv1d.hip",
-     "slot * args.state.stride[0] + row * args.state.stride[1]",
-     "(slot ^ 1) * args.state.stride[0] + row * args.state.stride[1]"),
+     "slot * lines.stride[0] + row * lines.stride[1]",
+     "(slot ^ 1) * lines.stride[0] + row * lines.stride[1]"),
 ]
 
 # In the one case of the gates alone that has 33 rows.
