@@ -15,6 +15,9 @@ typedef struct gdn_executor {
     /// message. What else goes wrong is the harness.
     gdn_status (*run)(void *context, const gdn_problem *problem, bool *ran,
                       gdn_case_result *result, gdn_error *err);
+    /// Starts to run the problem on the same device beside what run() is given, again and
+    /// again, from another worker; NULL ends it. NULL: this executor has no second queue.
+    gdn_status (*load)(void *context, const gdn_problem *problem, gdn_error *err);
     void *context;
 } gdn_executor;
 

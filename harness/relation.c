@@ -349,6 +349,59 @@ static void add_call(const gdn_relation_case *r, size_t index, const gdn_case_re
     }
 }
 
+static bool axis_of(gdn_relation relation, gdn_claim_axis *axis) {
+    static const char *const ALIASES[GDN_RELATION_COUNT] = {
+        [GDN_RELATION_REPEATED] = "determinism",
+        [GDN_RELATION_ALONE] = "batch_invariance",
+        [GDN_RELATION_BATCH_INVARIANT] = "batch_invariance",
+    };
+    const char *name = ALIASES[relation] ? ALIASES[relation] : GDN_RELATION_NAMES[relation];
+    for (int i = 0; i < GDN_AXIS_COUNT; i++) {
+        if (strcmp(GDN_AXIS_NAMES[i], name) == 0) {
+            *axis = (gdn_claim_axis)i;
+            return true;
+        }
+    }
+    return false; /* recalled: no two calls */
+}
+
+/* The first element that is not what an earlier call has, to the bit. Equal values have
+ * equal bits but for zeros and NaN, which nobody promises. */
+static void compare_bits(size_t index, const gdn_golden *made, gdn_case_claim *claim) {
+    for (size_t o = 0; claim->held && o < made->n_outputs; o++) {
+        const gdn_expected *e = &made->outputs[o];
+        const gdn_tensor *t = e->tensor;
+        for (int64_t i = 0; e->golden && i < e->n_rows * e->row_count; i++) {
+            const int64_t row = e->rows[i / e->row_count];
+            const double found =
+                gdn_load(t->data, t->dtype, row * t->stride[0] + i % e->row_count);
+            const double other = gdn_round_to(e->golden[i], t->dtype);
+            if (isinf(e->limit[i]) || found == other || (isnan(found) && isnan(other))) {
+                continue; /* nothing is known of it, or it is the same */
+            }
+            claim->held = false;
+            snprintf(claim->differs, sizeof claim->differs,
+                     "call %zu: %s, row %lld, element %lld: %.9g, before %.9g", index + 1,
+                     t->name, (long long)row, (long long)(i % e->row_count), found, other);
+            return;
+        }
+    }
+}
+
+/* A promise that does not hold is a failure, whatever the limits say. */
+static void settle_claim(gdn_case_result *result) {
+    const gdn_case_claim *claim = &result->claim;
+    if (claim->seen && !claim->held && claim->claimed == GDN_CLAIMS_YES &&
+        result->verdict == GDN_PASS) {
+        result->verdict = GDN_FAIL;
+        if (asprintf(&result->message,
+                     "within limits, but the profile claims %s to the bit: %s",
+                     GDN_AXIS_NAMES[claim->axis], claim->differs) < 0) {
+            result->message = NULL;
+        }
+    }
+}
+
 static gdn_status judge_call(const gdn_relation_case *r, size_t index,
                              gdn_case_result *result, gdn_error *err) {
     gdn_golden made;
@@ -358,24 +411,51 @@ static gdn_status judge_call(const gdn_relation_case *r, size_t index,
         gdn_judge_case(&r->related.calls[index].problem, &made, &call, err);
     if (status == GDN_OK) {
         add_call(r, index, &call, result);
+        if (result->claim.held) {
+            compare_bits(index, &made, &result->claim);
+        }
     }
     gdn_case_result_destroy(&call);
     drop_expected(&made);
     return status;
 }
 
-gdn_status gdn_relation_judge(gdn_relation_case *relation, const gdn_executor *executor,
-                              bool *ran, gdn_case_result *result, gdn_error *err) {
-    *ran = true;
-    result->verdict = GDN_PASS;
+/* From this call on a repeated call is not alone on the device. */
+#define FIRST_LOADED 2
+
+static gdn_status run_calls(gdn_relation_case *relation, const gdn_executor *executor,
+                            bool *ran, gdn_case_result *result, gdn_error *err) {
     for (size_t i = 0; *ran && result->verdict != GDN_FAIL && i < relation->related.n_calls;
          i++) {
+        const gdn_problem *problem = &relation->related.calls[i].problem;
+        if (executor->load && relation->related.relation == GDN_RELATION_REPEATED &&
+            i == FIRST_LOADED) {
+            GDN_TRY(executor->load(executor->context, problem, err));
+        }
         gdn_related_prepare(&relation->related, i);
-        GDN_TRY(executor->run(executor->context, &relation->related.calls[i].problem, ran,
-                              result, err));
+        GDN_TRY(executor->run(executor->context, problem, ran, result, err));
         if (*ran) {
             GDN_TRY(judge_call(relation, i, result, err));
         }
     }
+    return GDN_OK;
+}
+
+gdn_status gdn_relation_judge(gdn_relation_case *relation, const gdn_executor *executor,
+                              bool *ran, gdn_case_result *result, gdn_error *err) {
+    *ran = true;
+    result->verdict = GDN_PASS;
+    result->claim.seen = axis_of(relation->related.relation, &result->claim.axis);
+    result->claim.claimed = relation->related.calls[0].test.claims[result->claim.axis];
+    result->claim.held = result->claim.seen;
+    gdn_status status = run_calls(relation, executor, ran, result, err);
+    if (executor->load) {
+        const gdn_status ended = executor->load(executor->context, NULL, err);
+        status = status == GDN_OK ? ended : status;
+    }
+    GDN_TRY(status);
+    /* Wrong outputs are no word on promises. */
+    result->claim.seen = result->claim.seen && *ran && result->verdict == GDN_PASS;
+    settle_claim(result);
     return GDN_OK;
 }

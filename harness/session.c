@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "queue.h"
 #include "worker_process.h"
 
 /* A device may compile or load firmware when it is opened or first asked. */
@@ -95,6 +96,8 @@ gdn_status gdn_session_open(gdn_session *session, const gdn_device_spec *device,
 
 void gdn_session_close(gdn_session *session) {
     drop_worker(session);
+    gdn_queue_close(session->queue);
+    session->queue = NULL;
     free(session->hardware);
     free(session->driver);
     free(session->build);
@@ -287,6 +290,21 @@ static gdn_status execute(void *context, const gdn_problem *problem, bool *ran,
     return supported ? gdn_session_run(session, problem, ran, result, err) : GDN_OK;
 }
 
+/* A device that lets nobody in beside the first worker is judged without a load. */
+static gdn_status load(void *context, const gdn_problem *problem, gdn_error *err) {
+    gdn_session *session = context;
+    if (problem && !session->queue) {
+        GDN_TRY(gdn_queue_open(&session->queue, session->device, session->timeout, err));
+    }
+    if (session->queue && problem) {
+        return gdn_queue_start(session->queue, problem, err);
+    }
+    if (session->queue) {
+        gdn_queue_stop(session->queue);
+    }
+    return GDN_OK;
+}
+
 gdn_executor gdn_session_executor(gdn_session *session) {
-    return (gdn_executor){.run = execute, .context = session};
+    return (gdn_executor){.run = execute, .load = load, .context = session};
 }

@@ -20,6 +20,7 @@ typedef struct gdn_session {
     gdn_worker *worker;            ///< NULL: none alive
     char *hardware, *driver, *build;
     gdn_status answered; ///< status of the last error that a worker answered
+    struct gdn_queue *queue; ///< the second one (queue.h), NULL: none was asked for
     bool lost;
     char *reason; ///< why it is lost
 } gdn_session;

@@ -100,6 +100,35 @@ static gdn_status read_ops(gdn_profile *profile, const json_t *root, const char 
     return GDN_OK;
 }
 
+static gdn_status read_claims(gdn_claim claims[GDN_AXIS_COUNT], const json_t *object,
+                              const char *where, gdn_error *err) {
+    static const char *const words[] = {"yes", "no", NULL};
+    json_t *json = json_object_get(object, "claims");
+    char path[GDN_JSON_WHERE];
+    if (!json) {
+        return GDN_OK;
+    }
+    gdn_json_at(path, where, ".claims");
+    GDN_TRY(gdn_json_members(json, GDN_ERR_FORMAT, path, GDN_AXIS_NAMES, err));
+    for (int axis = 0; axis < GDN_AXIS_COUNT; axis++) {
+        const json_t *claim = json_object_get(json, GDN_AXIS_NAMES[axis]);
+        const char *text = json_string_value(claim);
+        if (!claim) {
+            continue;
+        }
+        gdn_json_at(path, where, ".claims.%s", GDN_AXIS_NAMES[axis]);
+        if (!text) {
+            return gdn_json_unexpected(err, GDN_ERR_FORMAT, path, "\"yes\" or \"no\"",
+                                       claim);
+        }
+        if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0) {
+            return gdn_error_unknown(err, GDN_ERR_FORMAT, path, text, words);
+        }
+        claims[axis] = text[0] == 'y' ? GDN_CLAIMS_YES : GDN_CLAIMS_NO;
+    }
+    return GDN_OK;
+}
+
 /* Appends ", #1 #2" for pull requests after the commit. */
 static gdn_status read_pulls(char *text, size_t size, const json_t *object,
                              const char *where, gdn_error *err) {
@@ -154,14 +183,15 @@ static gdn_status check_conventions(const gdn_conventions *conventions, const ch
 /* A variant laid over the file's common part, which `profile` holds on entry. */
 static gdn_status read_variant(gdn_profile *profile, char *source, size_t size,
                                const json_t *variant, const char *where, gdn_error *err) {
-    static const char *const members[] = {"summary",     "pulls",  "ragged_spec",
-                                          "conventions", "verify", NULL};
+    static const char *const members[] = {"summary", "pulls",  "ragged_spec", "conventions",
+                                          "verify",  "claims", NULL};
     GDN_TRY(gdn_json_members(variant, GDN_ERR_FORMAT, where, members, err));
     const char *summary = NULL;
     GDN_TRY(gdn_json_text(&summary, variant, "summary", GDN_ERR_FORMAT, where, err));
     GDN_TRY(read_pulls(source, size, variant, where, err));
     GDN_TRY(read_flag(&profile->ragged_spec, variant, "ragged_spec", where, err));
     GDN_TRY(read_conventions(&profile->conventions, variant, where, err));
+    GDN_TRY(read_claims(profile->claims, variant, where, err));
     return check_conventions(&profile->conventions, where, err);
 }
 
@@ -258,7 +288,7 @@ static gdn_status read_profile(gdn_profile *profile, const json_t *root, const c
     static const char *const members[] = {
         "schema",          "profile",  "summary",     "source",   "ops",
         "conventions",     "verify",   "ragged_spec", "variants", "pulls",
-        "default_variant", "upstream", "validates",   NULL};
+        "default_variant", "upstream", "validates",   "claims",   NULL};
     char common_source[512];
     char source[768];
     const char *text = NULL;
@@ -271,6 +301,7 @@ static gdn_status read_profile(gdn_profile *profile, const json_t *root, const c
     GDN_TRY(read_flag(&common.validates, root, "validates", where, err));
     GDN_TRY(read_flag(&common.ragged_spec, root, "ragged_spec", where, err));
     GDN_TRY(read_conventions(&common.conventions, root, where, err));
+    GDN_TRY(read_claims(common.claims, root, where, err));
     GDN_TRY(
         gdn_upstream_from_json(&common.upstream, &common.upstream_state, root, where, err));
     GDN_TRY(pick_variant(&picked, root, stem, wanted, where, err));

@@ -230,6 +230,34 @@ static gdn_status read_seconds(gdn_case_result *result, const json_t *json,
     return gdnp_read_number(&result->total_seconds, seconds, "total", at, err);
 }
 
+/* An axis or a word that this reader does not know is a newer report's: no claim. */
+static gdn_status read_claim(gdn_case_claim *claim, const json_t *json, const char *where,
+                             gdn_error *err) {
+    const json_t *object = json_object_get(json, "claim");
+    char at[GDN_JSON_WHERE], axis[32], word[16];
+    if (!object) {
+        return GDN_OK;
+    }
+    gdn_json_at(at, where, ".claim");
+    GDN_TRY(gdnp_read_text(axis, sizeof axis, object, "axis", at, err));
+    GDN_TRY(gdnp_read_text(word, sizeof word, object, "claimed", at, err));
+    GDN_TRY(
+        gdnp_read_text(claim->differs, sizeof claim->differs, object, "differs", at, err));
+    claim->held = json_is_true(json_object_get(object, "held"));
+    for (int i = 0; i < GDN_AXIS_COUNT; i++) {
+        if (strcmp(axis, GDN_AXIS_NAMES[i]) == 0) {
+            claim->seen = true;
+            claim->axis = (gdn_claim_axis)i;
+        }
+    }
+    for (int i = 0; GDN_CLAIM_NAMES[i]; i++) {
+        if (strcmp(word, GDN_CLAIM_NAMES[i]) == 0) {
+            claim->claimed = (gdn_claim)i;
+        }
+    }
+    return GDN_OK;
+}
+
 /* Members that only some cases have. */
 static gdn_status read_notes(gdn_case_result *result, const json_t *json, const char *where,
                              gdn_error *err) {
@@ -256,6 +284,7 @@ static gdn_status read_notes(gdn_case_result *result, const json_t *json, const 
         GDN_TRY(gdnp_read_string(&result->ratchet.reason, ratchet, "reason", at, err));
     }
     GDN_TRY(gdnp_read_string(&result->returned, json, "returned", where, err));
+    GDN_TRY(read_claim(&result->claim, json, where, err));
     return gdnp_read_string(&result->known, json, "known", where, err);
 }
 

@@ -74,6 +74,14 @@ static json_t *add_notes(json_t *json, const gdn_case_result *result) {
                                       gdnp_number_json(result->ratchet.spread), "reason",
                                       text_or_null(result->ratchet.reason)));
     }
+    if (json && result->claim.seen) {
+        const gdn_case_claim *claim = &result->claim;
+        json_object_set_new(json, "claim",
+                            json_pack("{s:s, s:s, s:b, s:s}", "axis",
+                                      GDN_AXIS_NAMES[claim->axis], "claimed",
+                                      GDN_CLAIM_NAMES[claim->claimed], "held", claim->held,
+                                      "differs", claim->differs));
+    }
     if (json && result->n_maps > 0) {
         json_t *maps = json_array();
         for (size_t i = 0; i < result->n_maps; i++) {
@@ -102,6 +110,25 @@ json_t *gdn_report_case_json(const gdn_case_result *result) {
     return add_notes(json, result);
 }
 
+/* What became of promises to the bit, an object an axis that cases had a word on. */
+static json_t *claims_json(const gdn_run_result *run) {
+    json_t *claims = json_array();
+    for (int axis = 0; axis < GDN_AXIS_COUNT; axis++) {
+        const gdn_claim_sum sum = gdn_run_claim(run, (gdn_claim_axis)axis);
+        const gdn_case_result *first = sum.refuted ? sum.refuted : sum.first;
+        if (sum.cases > 0) {
+            json_array_append_new(
+                claims,
+                json_pack("{s:s, s:s, s:I, s:I, s:o, s:s}", "axis", GDN_AXIS_NAMES[axis],
+                          "outcome", gdn_claim_outcome(&sum), "cases",
+                          (json_int_t)sum.cases, "differ", (json_int_t)sum.differ, "first",
+                          text_or_null(first ? first->id : NULL), "differs",
+                          first ? first->claim.differs : ""));
+        }
+    }
+    return claims;
+}
+
 /* Members that only some reports have. */
 static json_t *add_run_notes(json_t *json, const gdn_run_result *run) {
     if (json && run->n_profiles > 0) {
@@ -113,6 +140,11 @@ static json_t *add_run_notes(json_t *json, const gdn_run_result *run) {
         }
         json_object_set_new(json, "profiles", profiles);
     }
+    json_t *claims = json ? claims_json(run) : NULL;
+    if (json_array_size(claims) > 0) {
+        json_object_set(json, "claims", claims);
+    }
+    json_decref(claims);
     if (json && run->shards > 0) {
         json_object_set_new(
             json, "shard",

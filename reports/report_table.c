@@ -28,6 +28,17 @@ static void count_case(op_row *row, const gdn_case_result *result) {
     }
 }
 
+/* Promises to the bit, where some case has a word on them. */
+static void print_claims(const gdn_run_result *run, FILE *out) {
+    for (int axis = 0; axis < GDN_AXIS_COUNT; axis++) {
+        const gdn_claim_sum sum = gdn_run_claim(run, (gdn_claim_axis)axis);
+        if (sum.cases > 0) {
+            fprintf(out, "claim %-18s %-11s bits differ in %zu of %zu cases\n",
+                    GDN_AXIS_NAMES[axis], gdn_claim_outcome(&sum), sum.differ, sum.cases);
+        }
+    }
+}
+
 void gdn_report_table(const gdn_run_result *run, FILE *out) {
     fprintf(out, "%-18s %6s %6s %6s  %-10s %s\n", "op", "cases", "bad", "not run",
             "max budget", "in case");
@@ -58,6 +69,7 @@ void gdn_report_table(const gdn_run_result *run, FILE *out) {
                 "were not looked for\n",
                 returned);
     }
+    print_claims(run, out);
     size_t tally[GDN_VERDICT_COUNT];
     gdn_run_tally(run, tally);
     fprintf(out, "planned %zu =", run->planned);

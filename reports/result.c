@@ -115,6 +115,29 @@ const gdn_tensor_result *gdn_case_worst(const gdn_case_result *result) {
     return worst;
 }
 
+gdn_claim_sum gdn_run_claim(const gdn_run_result *run, gdn_claim_axis axis) {
+    gdn_claim_sum sum = {.cases = 0};
+    for (size_t i = 0; i < run->n_cases; i++) {
+        const gdn_case_claim *claim = &run->cases[i].claim;
+        if (!claim->seen || claim->axis != axis) {
+            continue;
+        }
+        const bool yes = claim->claimed == GDN_CLAIMS_YES;
+        sum.cases++;
+        sum.claimed += yes;
+        sum.differ += !claim->held;
+        if (!claim->held) {
+            sum.first = sum.first ? sum.first : &run->cases[i];
+            sum.refuted = sum.refuted || !yes ? sum.refuted : &run->cases[i];
+        }
+    }
+    return sum;
+}
+
+const char *gdn_claim_outcome(const gdn_claim_sum *sum) {
+    return sum->refuted ? "refuted" : sum->claimed > 0 ? "held" : "not claimed";
+}
+
 int gdn_case_headline(const gdn_case_result *result, char *text, size_t size) {
     const gdn_tensor_result *t = gdn_case_worst(result);
     if (!t || t->ok) {

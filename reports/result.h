@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "gdn/call.h"
+#include "gdn/claims.h"
 
 /// What the device did on one case. Names are part of the report schema.
 typedef enum gdn_verdict {
@@ -112,6 +113,15 @@ typedef struct gdn_case_diagnosis {
     char *text;      ///< one line
 } gdn_case_diagnosis;
 
+/// What a case found of a promise to the bit (gdn/claims.h), apart from its limits.
+typedef struct gdn_case_claim {
+    bool seen; ///< false: the case is of no axis, or its outputs were not right anyway
+    gdn_claim_axis axis;
+    gdn_claim claimed;
+    bool held;         ///< every bit was the same
+    char differs[192]; ///< first element that differed, and both values; "" if held
+} gdn_case_claim;
+
 /// The best that a case has been held to (`run --ratchet`); `held` false without.
 typedef struct gdn_case_ratchet {
     bool held;
@@ -132,6 +142,7 @@ typedef struct gdn_case_result {
     gdn_case_diagnosis diagnosis;
     char *known; ///< issue of the known failure that this is, NULL if it is none
     gdn_case_ratchet ratchet;
+    gdn_case_claim claim;
     gdn_map maps[GDN_MAPS_CASE];
     size_t n_maps;
     gdn_tensor_result tensors[GDN_MAX_OUTPUTS];
@@ -193,6 +204,18 @@ void gdn_case_result_destroy(gdn_case_result *result);
 
 /// New reference: the report of reports/report.schema.json.
 json_t *gdn_report_json(const gdn_run_result *run);
+
+/// What became of one axis over a run: "held" or "refuted" where some case claims it, else
+/// "not claimed".
+typedef struct gdn_claim_sum {
+    size_t cases, claimed,
+        differ; ///< with a word on the axis; claiming yes; with other bits
+    const gdn_case_result *refuted; ///< first that refutes a claim, NULL: none
+    const gdn_case_result *first;   ///< first that differs, NULL: none
+} gdn_claim_sum;
+
+gdn_claim_sum gdn_run_claim(const gdn_run_result *run, gdn_claim_axis axis);
+const char *gdn_claim_outcome(const gdn_claim_sum *sum);
 
 /// One case of it; also the payload of a verdict event.
 json_t *gdn_report_case_json(const gdn_case_result *result);

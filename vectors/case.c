@@ -444,6 +444,7 @@ gdn_status gdn_case_from_json(gdn_case *test, const json_t *json, const char *pr
         test->profile ? GDN_OK : gdn_error_set(err, GDN_ERR_OOM, "no memory for a case");
     test->validates = profile.validates;
     test->upstream = profile.upstream;
+    memcpy(test->claims, profile.claims, sizeof test->claims);
     test->upstream_state = profile.upstream_state;
     if (status == GDN_OK) {
         status = read_case(test, json, &profile, err);

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "gdn/call.h"
+#include "gdn/claims.h"
 #include "gdn/upstream.h"
 
 typedef enum gdn_sequence_kind {
@@ -178,6 +179,7 @@ typedef struct gdn_case {
     char *batch;                 ///< the grammar below, e.g. "pre2x65+dec5+spec4x3"
     gdn_conventions conventions; ///< profile and variant, with the case's layout
     gdn_upstream upstream, upstream_state; ///< the profile's
+    gdn_claim claims[GDN_AXIS_COUNT];      ///< the profile's
 
     int64_t num_k_heads, num_v_heads; ///< global, as in the op's signature
     int64_t head_k_dim, head_v_dim, conv_width, tp_size;

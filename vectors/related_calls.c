@@ -341,7 +341,7 @@ static gdn_status scaled(gdn_related *r, gdn_error *err) {
 
 static gdn_status repeated(gdn_related *r, gdn_error *err) {
     const gdn_twist none = {0};
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         GDN_TRY(add_twisted(r, &none, err));
     }
     return GDN_OK;

@@ -54,6 +54,7 @@ static const struct {
 typedef struct bench {
     gdn_conventions bent;
     int calls, moves_from; ///< an element moves on calls from this one on; -1: none
+    bool last_bit;         ///< by its last bit only
 } bench;
 
 static gdn_status run_bent(void *context, const gdn_problem *problem, bool *ran,
@@ -65,7 +66,8 @@ static gdn_status run_bent(void *context, const gdn_problem *problem, bool *ran,
     if (b->moves_from >= 0 && b->calls >= b->moves_from) {
         const gdn_tensor *out = gdn_call_tensor(&problem->call, "out");
         const double right = gdn_load(out->data, out->dtype, 3);
-        gdn_store(out->data, out->dtype, 3, right + 0.25);
+        gdn_store(out->data, out->dtype, 3,
+                  right + (b->last_bit ? gdn_dtype_ulp(right, out->dtype) : 0.25));
     }
     b->calls++;
     return GDN_OK;
@@ -159,6 +161,45 @@ static void test_carried_states_have_limits(void **state) {
     gdn_case_destroy(&test);
 }
 
+/* A promise to the bit stands apart from limits: where it is made, one last bit refutes it;
+ * where it is not, the bit is noted and the case passes. */
+static void test_claims_are_apart(void **state) {
+    (void)state;
+    gdn_case test = make(GDN_RELATION_REPEATED, DELTA "\"batch\": \"pre1x9\", \"dtype\": "
+                                                      "\"fp32\"");
+    for (int claim = GDN_NOT_CLAIMED; claim <= GDN_CLAIMS_NO; claim++) {
+        gdn_relation_case relation;
+        test.claims[GDN_AXIS_DETERMINISM] = (gdn_claim)claim;
+        assert_int_equal(gdn_relation_create(&relation, &test, NULL), GDN_OK);
+        for (int moves = 0; moves < 2; moves++) {
+            bench b = {
+                .bent = test.conventions, .moves_from = moves ? 1 : -1, .last_bit = true};
+            gdn_case_result result = judge(&relation, &b);
+            const bool refuted = moves == 1 && claim == GDN_CLAIMS_YES;
+            assert_int_equal(result.verdict, refuted ? GDN_FAIL : GDN_PASS);
+            assert_true(result.claim.seen && result.claim.axis == GDN_AXIS_DETERMINISM);
+            assert_int_equal(result.claim.claimed, claim);
+            assert_int_equal(result.claim.held, moves == 0);
+            for (size_t i = 0; i < result.n_tensors; i++) {
+                assert_true(result.tensors[i].ok); /* accuracy is not in doubt */
+            }
+            const gdn_run_result run = {.cases = &result, .n_cases = 1, .planned = 1};
+            const gdn_claim_sum sum = gdn_run_claim(&run, GDN_AXIS_DETERMINISM);
+            assert_string_equal(gdn_claim_outcome(&sum), claim != GDN_CLAIMS_YES
+                                                             ? "not claimed"
+                                                         : moves == 1 ? "refuted"
+                                                                      : "held");
+            if (refuted) {
+                assert_non_null(strstr(result.message, "claims determinism to the bit"));
+                assert_non_null(strstr(result.message, "out, row 0, element 3"));
+            }
+            gdn_case_result_destroy(&result);
+        }
+        gdn_relation_destroy(&relation);
+    }
+    gdn_case_destroy(&test);
+}
+
 /* A relation without a place in the case is an error that says so, never a silent pass. */
 static void test_refusals(void **state) {
     (void)state;
@@ -190,6 +231,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_sees_its_bug),
         cmocka_unit_test(test_carried_states_have_limits),
+        cmocka_unit_test(test_claims_are_apart),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,6 +87,12 @@ static void test_schema_matches_fields(void **state) {
     expect_schema(schema, "conventions", fields, count);
     fields = gdn_verify_fields(&count);
     expect_schema(schema, "verify", fields, count);
+    const json_t *axes = json_object_get(
+        json_object_get(json_object_get(schema, "$defs"), "claims"), "properties");
+    assert_int_equal(json_object_size(axes), GDN_AXIS_COUNT);
+    for (int i = 0; i < GDN_AXIS_COUNT; i++) {
+        assert_non_null(json_object_get(axes, GDN_AXIS_NAMES[i]));
+    }
     json_decref(schema);
 }
 
@@ -108,6 +114,12 @@ static const struct {
      "nothing"},
     {HEAD ", 'opps': []}", "x", GDN_ERR_FORMAT, "$: member name", "did you mean \"ops\""},
     {HEAD ", 'summary': 't', 'source': 1}", "x", GDN_ERR_FORMAT, "x.json:1:", "duplicate"},
+    {HEAD ", 'claims': {'speed': 'yes'}}", "x", GDN_ERR_FORMAT, "$.claims: member name",
+     "speed"},
+    {HEAD ", 'claims': {'split': 'maybe'}}", "x", GDN_ERR_FORMAT, "$.claims.split",
+     "maybe"},
+    {HEAD ", 'claims': {'split': true}}", "x", GDN_ERR_FORMAT, "$.claims.split",
+     "\"yes\" or \"no\""},
     {HEAD ", 'ragged_spec': 1}", "x", GDN_ERR_FORMAT, "$.ragged_spec", "true or false"},
     {HEAD ", 'pulls': [0]}", "x", GDN_ERR_FORMAT, "$.pulls[0]", "0"},
     {HEAD ", 'conventions': []}", "x", GDN_ERR_FORMAT, "$.conventions", "an object"},
@@ -202,13 +214,17 @@ static void test_ops_and_sources(void **state) {
     gdn_error err = {0};
     assert_int_equal(gdn_profile_load(&profile, s.dir, "x", &err), GDN_ERR_FORMAT);
     assert_non_null(strstr(err.message, "$.source.commit"));
-    scratch_write(&s, "x.json", HEAD ", 'pulls': [1, 2]}");
+    scratch_write(&s, "x.json",
+                  HEAD ", 'pulls': [1, 2], 'claims': {'split': 'yes', 'scaled': 'no'}}");
     assert_int_equal(gdn_profile_load(&profile, s.dir, "x", NULL), GDN_OK);
     assert_string_equal(profile.name, "x");
     assert_string_equal(profile.source, "r at 1234567 (2026-01-01), #1 #2");
     assert_string_equal(profile.summary, "s");
     assert_true(profile.ops[GDN_OP_GDN_ATTENTION]);
     assert_false(profile.ops[GDN_OP_GDN_GATING]);
+    assert_int_equal(profile.claims[GDN_AXIS_SPLIT], GDN_CLAIMS_YES);
+    assert_int_equal(profile.claims[GDN_AXIS_SCALED], GDN_CLAIMS_NO);
+    assert_int_equal(profile.claims[GDN_AXIS_DETERMINISM], GDN_NOT_CLAIMED);
     gdn_profile_destroy(&profile);
     scratch_destroy(&s);
     err = (gdn_error){0};

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "gdn/call.h"
+#include "gdn/claims.h"
 #include "gdn/deviation.h"
 #include "gdn/upstream.h"
 
@@ -24,6 +25,7 @@ typedef struct gdn_profile {
     bool ops[GDN_OP_COUNT];
     bool validates;   ///< refuses calls that are wrong; false: no, or not claimed
     bool ragged_spec; ///< takes speculative sequences shorter than the batch's columns
+    gdn_claim claims[GDN_AXIS_COUNT];
     gdn_upstream upstream, upstream_state; ///< of outputs, and of states
     char *canonical; ///< compact JSON of the file, keys sorted: what digests hash
 } gdn_profile;
