@@ -11,6 +11,7 @@
 #include "doctor.h"
 #include "judge.h"
 #include "loop.h"
+#include "numerics.h"
 #include "plan_cases.h"
 #include "refusal.h"
 #include "relation.h"
@@ -371,6 +372,30 @@ static gdn_status note_profiles(gdn_run_result *run, const gdn_case_plan *plan,
     return GDN_OK;
 }
 
+/* Profiles of the recurrence: those of draft verification compute nothing. */
+static gdn_status probe_numerics(gdn_run_result *run, const gdn_case_plan *plan,
+                                 gdn_session *session, const gdn_paths *paths,
+                                 gdn_error *err) {
+    const gdn_executor device = gdn_session_executor(session);
+    for (size_t i = 0; i < run->n_profiles; i++) {
+        const size_t length = strlen(run->profiles[i].name);
+        bool computes = false;
+        for (size_t k = 0; k < plan->n_cases; k++) {
+            const gdn_case *test = plan->cases[k].test;
+            computes =
+                computes ||
+                (strncmp(test->profile, run->profiles[i].name, length) == 0 &&
+                 strspn(test->profile + length, "@") == (test->profile[length] != '\0') &&
+                 !gdn_op_is_verify(test->op));
+        }
+        if (computes && !session->lost) {
+            GDN_TRY(gdn_numerics_probe(run, run->profiles[i].name, paths->profiles, &device,
+                                       err));
+        }
+    }
+    return GDN_OK;
+}
+
 /* What the whole suites may take; a part of them has no word on that. */
 static double allowed_seconds(const gdn_case_plan *plan, const gdn_run_options *options) {
     double sum = 0.0;
@@ -412,6 +437,9 @@ static gdn_status run_on_device(gdn_run_result *run, const gdn_case_plan *plan,
         if (status == GDN_OK) {
             status = run_cases(run, plan, &session, options->no_diagnosis ? NULL : &doctor,
                                policy, options, events, &cause);
+        }
+        if (status == GDN_OK && options->numerics) {
+            status = probe_numerics(run, plan, &session, paths, &cause);
         }
         if (status != GDN_OK) {
             give_up(run, plan, options, &cause);

@@ -22,6 +22,7 @@ typedef struct gdn_run_options {
     const char *ratchet; ///< file (ratchet.h), or NULL
     const char *events;  ///< file for the event stream, "-" for stdout, or NULL
     double timeout;      ///< seconds a case
+    bool numerics;       ///< probe the device's arithmetic under each profile (numerics.h)
     bool no_diagnosis;   ///< failing cases are not searched for the bug that explains them
     FILE *results;       ///< a line a case that is not a pass
     FILE *progress;      ///< progress bar, or NULL

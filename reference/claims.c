@@ -21,6 +21,7 @@ const char *const GDN_AXIS_NAMES[] = {
     [GDN_AXIS_LANES_PERMUTED] = "lanes_permuted",
     [GDN_AXIS_REQUERIED] = "requeried",
     [GDN_AXIS_COMMUTED] = "commuted",
+    [GDN_AXIS_DENORMALS] = "denormals_kept",
     [GDN_AXIS_COUNT] = NULL,
 };
 

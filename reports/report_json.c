@@ -129,6 +129,22 @@ static json_t *claims_json(const gdn_run_result *run) {
     return claims;
 }
 
+static json_t *numerics_json(const gdn_run_result *run) {
+    json_t *all = json_array();
+    for (size_t i = 0; i < run->n_numerics; i++) {
+        const gdn_numeric_finding *f = &run->numerics[i];
+        const bool numbers = f->measured && f->unit;
+        json_array_append_new(
+            all, json_pack("{s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:s}", "profile",
+                           f->profile, "quantity", f->quantity, "measured", f->measured,
+                           "ok", f->ok, "unit", text_or_null(f->unit), "found",
+                           numbers ? gdnp_number_json(f->found) : json_null(), "allowed",
+                           numbers ? gdnp_number_json(f->allowed) : json_null(), "text",
+                           f->text));
+    }
+    return all;
+}
+
 /* Members that only some reports have. */
 static json_t *add_run_notes(json_t *json, const gdn_run_result *run) {
     if (json && run->n_profiles > 0) {
@@ -145,6 +161,9 @@ static json_t *add_run_notes(json_t *json, const gdn_run_result *run) {
         json_object_set(json, "claims", claims);
     }
     json_decref(claims);
+    if (json && run->n_numerics > 0) {
+        json_object_set_new(json, "numerics", numerics_json(run));
+    }
     if (json && run->shards > 0) {
         json_object_set_new(
             json, "shard",

@@ -28,6 +28,19 @@ static void count_case(op_row *row, const gdn_case_result *result) {
     }
 }
 
+static void print_numerics(const gdn_run_result *run, FILE *out) {
+    for (size_t i = 0; i < run->n_numerics; i++) {
+        const gdn_numeric_finding *f = &run->numerics[i];
+        fprintf(out, "numerics %-4s %-16s %-22s ",
+                !f->measured ? "-"
+                : f->ok      ? "ok"
+                             : "BAD",
+                f->profile, f->quantity);
+        gdn_put_plain(out, f->text);
+        fputc('\n', out);
+    }
+}
+
 /* Promises to the bit, where some case has a word on them. */
 static void print_claims(const gdn_run_result *run, FILE *out) {
     for (int axis = 0; axis < GDN_AXIS_COUNT; axis++) {
@@ -70,6 +83,7 @@ void gdn_report_table(const gdn_run_result *run, FILE *out) {
                 returned);
     }
     print_claims(run, out);
+    print_numerics(run, out);
     size_t tally[GDN_VERDICT_COUNT];
     gdn_run_tally(run, tally);
     fprintf(out, "planned %zu =", run->planned);

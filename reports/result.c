@@ -65,6 +65,12 @@ int gdn_run_exit_code(const gdn_run_result *run, const char **why) {
         *why = "the known failures or the ratchet are out of date";
         return 1;
     }
+    for (size_t i = 0; i < run->n_numerics; i++) {
+        if (!run->numerics[i].ok) {
+            *why = "the device's arithmetic is not what the profile claims";
+            return 1;
+        }
+    }
     if (tally[GDN_UNSUPPORTED] > 0) {
         *why = "the device declined cases";
         return 1;
@@ -205,6 +211,7 @@ void gdn_run_result_destroy(gdn_run_result *run) {
         free(run->profiles[i].name);
     }
     free(run->profiles);
+    free(run->numerics);
     free(run->cases);
     free(run->device);
     free(run->hardware);

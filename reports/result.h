@@ -122,6 +122,16 @@ typedef struct gdn_case_claim {
     char differs[192]; ///< first element that differed, and both values; "" if held
 } gdn_case_claim;
 
+/// One property of the device's arithmetic under one profile (run --numerics).
+typedef struct gdn_numeric_finding {
+    char profile[64];
+    const char *quantity; ///< a literal: "operand_chunk", "exp", ..
+    const char *unit;     ///< a literal, of the two numbers: "bits", "u"; NULL: none
+    bool measured, ok;
+    double found, allowed;
+    char text[200]; ///< one line for people
+} gdn_numeric_finding;
+
 /// The best that a case has been held to (`run --ratchet`); `held` false without.
 typedef struct gdn_case_ratchet {
     bool held;
@@ -171,6 +181,8 @@ typedef struct gdn_run_result {
     char *vectors_digest; ///< SHA-256 of the manifests used, NULL without
     gdn_used_profile *profiles;
     size_t n_profiles;
+    gdn_numeric_finding *numerics;
+    size_t n_numerics;
     int shard, shards;      ///< the run was shard 1..shards of a suite; 0, 0: all of it
     double seconds;         ///< of the whole run
     double allowed_seconds; ///< what its suites may take on the cpu device; 0: no word

@@ -8,6 +8,9 @@
  * Options, separated by commas:
  *   deviation=NAME    a row of the deviation table (gdn-conform list deviations);
  *                     NAME+NAME: two bugs at once
+ *   class=CLASS       what a kernel of that numeric class errs by in gated_delta_rule and
+ *                     gdn_attention: the emulated kernel of the noise floor, matrix units in
+ *                     chunked calls (reference/floor.h)
  *   fault=KIND        run() misbehaves on every call: crash, hang, error, stdout
  *   fault-op=OP       only on calls of this op */
 #include "gdn/device.h"
@@ -23,6 +26,8 @@
 
 struct gdn_device {
     const gdn_deviation *deviation, *second;
+    const char *class_name; /* NULL: exact */
+    gdn_numeric_class class;
     char fault[16];
     gdn_op fault_op; /* GDN_OP_COUNT: every op */
 };
@@ -69,12 +74,27 @@ static gdn_status read_deviations(gdn_device *device, const char *value, gdn_err
     return read_deviation(&device->second, plus + 1, err);
 }
 
+static gdn_status read_class(gdn_device *device, const char *value, gdn_error *err) {
+    const gdn_convention_field *field = gdn_convention_field_find("chunk_class");
+    for (int i = 0; field->values[i]; i++) {
+        if (strcmp(field->values[i], value) == 0) {
+            device->class = (gdn_numeric_class)i;
+            device->class_name = field->values[i];
+            return GDN_OK;
+        }
+    }
+    return gdn_error_unknown(err, GDN_ERR_ARG, "class", value, field->values);
+}
+
 static gdn_status read_option(gdn_device *device, const char *option, gdn_error *err) {
     const char *value = strchr(option, '=');
     const size_t length = value ? (size_t)(value - option) : strlen(option);
     value = value ? value + 1 : "";
     if (length == strlen("deviation") && strncmp(option, "deviation", length) == 0) {
         return read_deviations(device, value, err);
+    }
+    if (length == strlen("class") && strncmp(option, "class", length) == 0) {
+        return read_class(device, value, err);
     }
     if (length == strlen("fault") && strncmp(option, "fault", length) == 0 &&
         fault_is_known(value)) {
@@ -85,10 +105,11 @@ static gdn_status read_option(gdn_device *device, const char *option, gdn_error 
         gdn_op_from_name(value, &device->fault_op)) {
         return GDN_OK;
     }
-    return gdn_error_set(err, GDN_ERR_ARG,
-                         "sim: expected deviation=NAME, fault=crash|hang|error|stdout or "
-                         "fault-op=OP but found \"%s\"",
-                         option);
+    return gdn_error_set(
+        err, GDN_ERR_ARG,
+        "sim: expected deviation=NAME, class=CLASS, fault=crash|hang|error|stdout or "
+        "fault-op=OP but found \"%s\"",
+        option);
 }
 
 static gdn_status sim_open(const char *options, gdn_device **device, gdn_error *err) {
@@ -152,6 +173,81 @@ static gdn_status misbehave(const gdn_device *device, gdn_error *err) {
     return GDN_OK;
 }
 
+static gdn_status run_exact(const gdn_call *call, gdn_error *err) {
+    gdn_output *outputs = calloc(call->n_tensors + 1, sizeof *outputs);
+    if (!outputs) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for outputs");
+    }
+    for (size_t i = 0; i < call->n_tensors; i++) {
+        outputs[i].value = call->tensors[i];
+    }
+    const gdn_status status = gdn_reference_run(call, outputs, err);
+    free(outputs);
+    return status;
+}
+
+/* Asks for the emulated kernel's values of one output of the recurrence. */
+static bool want_emulated(const gdn_tensor *tensor, gdn_output *output) {
+    const size_t count = (size_t)gdn_tensor_count(tensor) + 1;
+    double *values = calloc(count, sizeof *values);
+    output->limit = calloc(count, sizeof *output->limit);
+    output->emulated = calloc(count, sizeof *output->emulated);
+    output->input = calloc(count, sizeof *output->input);
+    output->pools = calloc((size_t)tensor->shape[1] + 1, sizeof *output->pools);
+    output->written = calloc((size_t)tensor->shape[0] + 1, 1);
+    output->value =
+        gdn_tensor_dense(tensor->name, values, GDN_FP64, tensor->rank, tensor->shape);
+    return values && output->limit && output->emulated && output->input && output->pools &&
+           output->written;
+}
+
+static void store_emulated(const gdn_tensor *tensor, const gdn_output *output) {
+    const int64_t count = gdn_tensor_row_count(tensor);
+    for (int64_t row = 0; row < tensor->shape[0]; row++) {
+        for (int64_t i = 0; output->written[row] && i < count; i++) {
+            gdn_store(tensor->data, tensor->dtype, row * tensor->stride[0] + i,
+                      (double)output->emulated[row * count + i]);
+        }
+    }
+}
+
+static void drop_emulated(gdn_output *output) {
+    free(output->value.data);
+    free(output->limit);
+    free(output->emulated);
+    free(output->input);
+    free(output->pools);
+    free(output->written);
+}
+
+/* First the emulated kernel, which reads start states that the exact run overwrites. */
+static gdn_status run_emulated(const gdn_call *call, gdn_error *err) {
+    gdn_output *outputs = calloc(call->n_tensors + 1, sizeof *outputs);
+    gdn_status status =
+        outputs ? GDN_OK : gdn_error_set(err, GDN_ERR_OOM, "no memory for outputs");
+    for (size_t i = 0; status == GDN_OK && i < call->n_tensors; i++) {
+        const gdn_argument *argument = gdn_op_argument(call->op, call->tensors[i].name);
+        if (argument->judgement == GDN_JUDGE_BOUNDED &&
+            !want_emulated(&call->tensors[i], &outputs[i])) {
+            status = gdn_error_set(err, GDN_ERR_OOM, "no memory for outputs");
+        }
+    }
+    if (status == GDN_OK) {
+        status = gdn_reference_run(call, outputs, err);
+    }
+    if (status == GDN_OK) {
+        status = run_exact(call, err);
+    }
+    for (size_t i = 0; outputs && i < call->n_tensors; i++) {
+        if (outputs[i].written && status == GDN_OK) {
+            store_emulated(&call->tensors[i], &outputs[i]);
+        }
+        drop_emulated(&outputs[i]);
+    }
+    free(outputs);
+    return status;
+}
+
 static gdn_status sim_run(gdn_device *device, const gdn_call *call, double *seconds,
                           gdn_error *err) {
     (void)seconds;
@@ -168,16 +264,12 @@ static gdn_status sim_run(gdn_device *device, const gdn_call *call, double *seco
     }
     gdn_call bent = *call;
     bent.conventions = &conventions;
-    gdn_output *outputs = calloc(call->n_tensors + 1, sizeof *outputs);
-    if (!outputs) {
-        return gdn_error_set(err, GDN_ERR_OOM, "no memory for outputs");
+    if (device->class_name &&
+        (call->op == GDN_OP_GATED_DELTA_RULE || call->op == GDN_OP_GDN_ATTENTION)) {
+        conventions.chunk_class = device->class;
+        return run_emulated(&bent, err);
     }
-    for (size_t i = 0; i < call->n_tensors; i++) {
-        outputs[i].value = call->tensors[i];
-    }
-    const gdn_status status = gdn_reference_run(&bent, outputs, err);
-    free(outputs);
-    return status;
+    return run_exact(&bent, err);
 }
 
 GDN_EXPORT const gdn_device_api gdn_device_v1 = {

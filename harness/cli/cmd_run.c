@@ -22,6 +22,7 @@ enum {
     KEY_REPORT,
     KEY_EVENTS,
     KEY_NO_DIAGNOSIS,
+    KEY_NUMERICS,
     KEY_OFFLINE,
     KEY_CACERT,
     KEY_TAG,
@@ -51,6 +52,8 @@ static const struct argp_option OPTIONS[] = {
     {"cacert", KEY_CACERT, "FILE", 0, "Certificates that --vectors URL trusts", 0},
     {"timeout", KEY_TIMEOUT, "SECONDS", 0, "Longest time a case may take (default 120)", 0},
     {"report", KEY_REPORT, "FILE", 0, "Write the JSON report", 0},
+    {"numerics", KEY_NUMERICS, NULL, 0,
+     "Read the device's arithmetic off it and hold it against what each profile claims", 0},
     {"no-diagnosis", KEY_NO_DIAGNOSIS, NULL, 0,
      "Do not search failing cases for the known bug that explains them", 0},
     {"junit", KEY_JUNIT, "FILE", 0, "Write JUnit XML", 0},
@@ -105,6 +108,9 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         return 0;
     case KEY_REPORT:
         a->report = arg;
+        return 0;
+    case KEY_NUMERICS:
+        a->run.numerics = true;
         return 0;
     case KEY_NO_DIAGNOSIS:
         a->run.no_diagnosis = true;

@@ -27,6 +27,7 @@ typedef enum gdn_claim_axis {
     GDN_AXIS_LANES_PERMUTED,
     GDN_AXIS_REQUERIED,
     GDN_AXIS_COMMUTED,
+    GDN_AXIS_DENORMALS, ///< subnormal states are kept; no: they become zero
     GDN_AXIS_COUNT
 } gdn_claim_axis;
 
