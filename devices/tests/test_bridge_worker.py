@@ -241,6 +241,36 @@ def gdn_gating(call):
         self.assertEqual(os.pread(fd, 4, 512 + 20), b"\x00\x40\x80\x3f")
         self.assertEqual(os.pread(fd, 28, 1024), b"\0\0\x40\x40" * 6 + b"\0" * 4)
 
+    def test_the_mirror_carries_guards_and_gaps_both_ways(self):
+        """The host's memory stands for an accelerator: what counts is that it is a copy."""
+        path = self.write("mirror.py", '''
+PROFILE = "vllm-xpu"
+supports = lambda call: None
+probe = lambda: {"device": "cpu"}
+def gdn_gating(call):
+    flat = call.memory.open_torch()
+    assert flat.data_ptr() != call.memory.host.data_ptr() and len(flat) == 1536
+    assert call["a"].data_ptr() - flat.data_ptr() == 512
+    assert call["a"].stride() == (5, 1) and int(flat[600]) == 77
+    call["a"][2, 1] = 1
+    flat[700] = 5
+    assert int(call.memory.host[700]) == 0
+    try:
+        call.numpy("a")
+    except TypeError:
+        return {"beta": call["beta"] + 2}
+''')
+        self.start(path)
+        self.hello()
+        fd = self.arena()
+        os.pwrite(fd, b"\x4d", 600)
+        answer = self.ask(fd, type="run", call=self.call(a={"stride": [5, 1]}),
+                          arena_bytes=1536)
+        self.assertEqual((answer["type"], answer.get("returned")), ("done", ["beta"]), answer)
+        self.assertEqual(os.pread(fd, 2, 512 + 22), b"\x80\x3f")
+        self.assertEqual(os.pread(fd, 1, 700), b"\x05")
+        self.assertEqual(os.pread(fd, 24, 1280), b"\0\0\0\x40" * 6)
+
     def test_what_is_missing_is_absent_by_its_own_words(self):
         for text in ("import a_package_that_nobody_has\n",
                      "PROFILE = 'x'\ndef probe():\n    import a_package_that_nobody_has\n"):
@@ -306,11 +336,39 @@ class Run(Folder):
         self.one_of_two("hangs", "hang", "--timeout", "3")
 
     def test_devices_lists_the_bridges(self):
+        # An interpreter that ends at once: starting all of them would take its time.
         out = subprocess.run([PROGRAM, "devices"], stdout=subprocess.PIPE, text=True, check=True,
-                             env={**os.environ, "GDN_PYTHON": sys.executable}).stdout
+                             env={**os.environ, "GDN_PYTHON": "false"}).stdout
         shipped = sorted(os.path.basename(f)[:-3]
                          for f in glob.glob(os.path.join(BRIDGE, "backends/*.py")))
-        self.assertEqual(re.findall(r"(?m)^bridge:(\S+) ", out), shipped)
+        self.assertEqual(re.findall(r"(?m)^bridge:(\S+) +unavailable ", out), shipped)
+
+    def test_a_missing_package_is_named(self):
+        result = subprocess.run(
+            [PROGRAM, "run", "--device", "bridge:vllm_xpu", "--suite", "smoke"],
+            env={**os.environ, "GDN_PYTHON": sys.executable}, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(result.returncode, 4, result.stderr)
+        self.assertIn("No module named 'vllm_xpu_kernels'", result.stderr)
+
+    def test_an_installed_tree_has_its_bridges(self):
+        build = os.path.dirname(os.path.abspath(BIN))
+        subprocess.run(["cmake", "--install", build, "--prefix", self.folder],
+                       stdout=subprocess.DEVNULL, check=True)
+        program = os.path.join(self.folder, "bin/gdn-conform")
+        environment = {**os.environ, "GDN_PYTHON": sys.executable}
+        subprocess.run([program, "new-worker", os.path.join(self.folder, "new")],
+                       stdout=subprocess.DEVNULL, check=True)
+        result = subprocess.run(
+            [program, "run", "--device", "bridge:fastdeploy_xpu,double", "--suite",
+             "fastdeploy-xpu", "--case", "gather_next_token/fastdeploy-xpu@b/*"],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            check=False)
+        self.assertEqual(result.returncode, 0, result.stdout)
+        os.remove(os.path.join(self.folder, "share/gdn-conform/bridge/backends/fastdeploy_xpu.py"))
+        result = subprocess.run([program, "run", "--device", "bridge:fastdeploy_xpu"],
+                                stderr=subprocess.DEVNULL, check=False)
+        self.assertEqual(result.returncode, 2)
 
 
 class NewWorker(Folder):

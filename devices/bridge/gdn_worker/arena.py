@@ -24,8 +24,8 @@ class Arena:
         if self.flat is None:
             import torch
             self.host = torch.frombuffer(self.map, dtype=torch.uint8)
-            on_host = self.device in (None, "cpu")
-            self.flat = self.host if on_host else self.host.to(self.device)
+            self.flat = self.host if self.device is None else \
+                self.host.to(self.device, copy=True)
         return self.flat
 
     def torch(self, tensor):
@@ -64,7 +64,8 @@ class Arena:
     def synchronize(self):
         if self.flat is not None and self.flat is not self.host:
             import torch
-            getattr(torch, self.flat.device.type).synchronize(self.flat.device)
+            module = getattr(torch, self.flat.device.type)
+            getattr(module, "synchronize", lambda _: None)(self.flat.device)
 
     def download(self):
         if self.flat is not None and self.flat is not self.host:
