@@ -106,7 +106,7 @@ def own_draw(slot):
     engine seeded 0 for each, b one of seed k + slot, forwarded by k, in call number k."""
     calls = FOUND["calls"] if FOUND["revision"] == "b" else 0
     seed = calls + slot if FOUND["revision"] == "b" else 0
-    return numpy.float32(mt19937_64(seed, calls)) / numpy.float32(2.0 ** 64)
+    return numpy.uint64(mt19937_64(seed, calls)).astype("float32") / numpy.float32(2.0 ** 64)
 
 
 def injected(arguments, draws):

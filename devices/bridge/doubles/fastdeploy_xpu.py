@@ -53,7 +53,9 @@ class Engine:
         return word ^ (word >> 43)
 
     def uniform(self):
-        return numpy.float32(self.next()) / numpy.float32(2) ** 64
+        """std::uniform_real_distribution<float>: fp32, and below 1."""
+        value = numpy.uint64(self.next()).astype("float32") * numpy.float32(2.0 ** -64)
+        return min(value, numpy.nextafter(numpy.float32(1), numpy.float32(0)))
 
 
 def draw_of(slot, call):
