@@ -215,9 +215,9 @@ gdn_status gpu_plan_build(gpu_plan *plan, const gdn_call *call, gdn_error *err) 
         return gpu_plan_attention(plan, call, err);
     case GDN_OP_GDN_METADATA:
         return plan_metadata(plan, call, err);
-#ifdef GPU_KERNELS_HIP
     case GDN_OP_VERIFY_DRAFT_TOKENS:
         return gpu_plan_verify(plan, call, err);
+#ifdef GPU_KERNELS_HIP /* its coins are doubles */
     case GDN_OP_REJECTION_SAMPLE:
         return gpu_plan_rejection(plan, call, err);
 #endif

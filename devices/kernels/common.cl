@@ -160,6 +160,23 @@ static long gk_int(const gk_memory *m, const gk_view *view, long i, long j) {
     }
 }
 
+static void gk_put_int(const gk_memory *m, const gk_view *view, long i, long j,
+                       long value) {
+    __global char *data = gk_at(m, view->data);
+    const long at = i * view->stride[0] + j * view->stride[1];
+    switch ((int)view->dtype) {
+    case GK_I64:
+        ((__global long *)data)[at] = value;
+        break;
+    case GK_I32:
+        ((__global int *)data)[at] = (int)value;
+        break;
+    default:
+        ((__global uchar *)data)[at] = (uchar)value;
+        break;
+    }
+}
+
 typedef struct gk_sequence {
     int index;
     int padded; /* names no slot */

@@ -11,23 +11,6 @@ typedef struct gk_builder {
     long prefills, prefill_tokens, decodes, decode_tokens, specs, spec_tokens;
 } gk_builder;
 
-static void gk_put_int(const gk_memory *m, const gk_view *view, long i, long j,
-                       long value) {
-    __global char *data = gk_at(m, view->data);
-    const long at = i * view->stride[0] + j * view->stride[1];
-    switch ((int)view->dtype) {
-    case GK_I64:
-        ((__global long *)data)[at] = value;
-        break;
-    case GK_I32:
-        ((__global int *)data)[at] = (int)value;
-        break;
-    default:
-        ((__global uchar *)data)[at] = (uchar)value;
-        break;
-    }
-}
-
 static void gk_append(gk_builder *b, int output, long value) {
     gk_put_int(b->m, &b->args->out[output], b->rows[output]++, 0, value);
 }

@@ -10,3 +10,4 @@
 #include "gated_delta_rule.cl"
 #include "gates.cl"
 #include "gdn_metadata.cl"
+#include "verify_drafts.cl"

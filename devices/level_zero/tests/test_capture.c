@@ -31,6 +31,7 @@ static const struct {
     {"gk_gating", sizeof(gk_gating_args)}, {"gk_zero", sizeof(gk_zero_args)},
     {"gk_copy_z", sizeof(gk_copy_z_args)}, {"gk_normalise", sizeof(gk_normalise_args)},
     {"gk_delta", sizeof(gk_delta_args)},   {"gk_metadata", sizeof(gk_metadata_args)},
+    {"gk_verify", sizeof(gk_verify_args)},
 };
 
 static void launch(const char *name) {
