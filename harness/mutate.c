@@ -12,6 +12,7 @@
 #include "loop.h"
 #include "plan_cases.h"
 #include "relation.h"
+#include "sampling.h"
 #include "visibility.h"
 
 /* Work of a case, in state elements touched: what decides which case is tried first. */
@@ -132,14 +133,21 @@ static gdn_status try_mutant(gdn_mutant *mutant, const trial *t,
     return GDN_OK;
 }
 
-/* A loop shows what a deviation does to its tokens; what it does not kill it does not
+static bool is_series(const gdn_case *test) {
+    return test->verify.steps > 0 || gdn_case_is_sampled(test);
+}
+
+/* Many calls show what a deviation does to their tokens; what they do not kill they do not
  * see. */
-static gdn_status try_loop(gdn_mutant *mutant, const gdn_case *test, const char *profiles,
-                           gdn_sight *sight, gdn_error *err) {
+static gdn_status try_series(gdn_mutant *mutant, const trial *t, gdn_sight *sight,
+                             gdn_error *err) {
+    const gdn_case *test = t->problem->test;
     const gdn_executor executor = gdn_mutate_executor(mutant->deviation);
-    const gdn_loop_options options = {.profiles = profiles};
+    const gdn_loop_options options = {.profiles = t->profiles};
     gdn_case_result result = {0};
-    const gdn_status status = gdn_loop_run(test, &executor, &options, &result, err);
+    const gdn_status status = gdn_case_is_sampled(test)
+                                  ? gdn_sampling_run(t->problem, &executor, &result, err)
+                                  : gdn_loop_run(test, &executor, &options, &result, err);
     *sight = result.verdict == GDN_FAIL ? GDN_SIGHT_KILLED : GDN_SIGHT_NONE;
     gdn_case_result_destroy(&result);
     mutant->tried++;
@@ -148,14 +156,15 @@ static gdn_status try_loop(gdn_mutant *mutant, const gdn_case *test, const char 
 }
 
 static bool concerns(const gdn_deviation *deviation, const gdn_case *test) {
-    return test->verify.steps > 0 ? gdn_loop_concerns(deviation, test->op)
-                                  : gdn_deviation_concerns(deviation, test->op);
+    return gdn_case_is_sampled(test) ? gdn_sampling_concerns(deviation, test)
+           : test->verify.steps > 0  ? gdn_loop_concerns(deviation, test->op)
+                                     : gdn_deviation_concerns(deviation, test->op);
 }
 
 static bool meets_all(const gdn_case *test, const gdn_mutate_options *options) {
-    const bool loops = test->verify.steps > 0; /* work without recurrence: the sample's */
+    /* Many calls are work, whatever the recurrence has. */
     return gdn_doctor_work(test) <= options->full_work &&
-           (!loops || options->full_work > 0.0);
+           (!is_series(test) || options->full_work > 0.0);
 }
 
 static bool all_killed(const gdn_kill_matrix *matrix) {
@@ -208,9 +217,8 @@ static gdn_status try_mutants(gdn_kill_matrix *matrix, size_t row, const trial *
         }
         const size_t at = row * matrix->n_mutants + i;
         gdn_sight sight = GDN_SIGHT_UNTRIED;
-        gdn_status status = test->verify.steps > 0
-                                ? try_loop(mutant, test, t->profiles, &sight, err)
-                                : try_mutant(mutant, t, options, &sight, err);
+        gdn_status status = is_series(test) ? try_series(mutant, t, &sight, err)
+                                            : try_mutant(mutant, t, options, &sight, err);
         if (status == GDN_OK) {
             matrix->sights[at] = (uint8_t)sight;
             matrix->proofs[at] =

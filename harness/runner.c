@@ -16,6 +16,7 @@
 #include "refusal.h"
 #include "relation.h"
 #include "run_policy.h"
+#include "sampling.h"
 #include "session.h"
 #include "shards.h"
 #include "shipped.h"
@@ -141,6 +142,9 @@ static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session
         const gdn_executor executor = gdn_session_executor(session);
         const gdn_loop_options options = {session->profiles, true, doctor};
         status = gdn_loop_run(planned->test, &executor, &options, result, err);
+    } else if (status == GDN_OK && supported && gdn_case_is_sampled(planned->test)) {
+        const gdn_executor executor = gdn_session_executor(session);
+        status = gdn_sampling_run(&problem, &executor, result, err);
     } else if (status == GDN_OK && supported) {
         status = gdn_session_run(session, &problem, &ran, result, err);
     }

@@ -16,6 +16,11 @@ GDN_NODISCARD gdn_status gdnp_verify_check(const gdn_call *call, gdn_error *err)
 GDN_NODISCARD gdn_status gdnp_verify_run(const gdn_call *call, gdn_output *outputs,
                                          gdn_error *err);
 
+/* Runs an op with draws of its own in place of the call's. */
+GDN_NODISCARD gdn_status gdnp_verify_draw(const gdn_call *call, gdn_output *outputs,
+                                          void (*run)(const gdn_call *, gdn_output *),
+                                          gdn_error *err);
+
 void gdnp_verify_draft_tokens(const gdn_call *call, gdn_output *outputs);
 void gdnp_top_p_candidates(const gdn_call *call, gdn_output *outputs);
 void gdnp_adjust_batch(const gdn_call *call, gdn_output *outputs);

@@ -214,6 +214,10 @@ gdn_status gdnp_verify_check(const gdn_call *call, gdn_error *err) {
     gdn_verify_sizes sizes;
     GDN_TRY(gdn_verify_check_shapes(call, &sizes, err));
     const check c = {.call = call, .size = sizes.of, .err = err};
+    if (gdn_op_argument(call->op, "seed") &&
+        call->conventions->verify.draws == GDN_DRAWS_INTERNAL) {
+        GDN_TRY(need(&c, "seed", "draws that are internal"));
+    }
     switch (call->op) {
     case GDN_OP_VERIFY_DRAFT_TOKENS:
         return check_draft(&c);

@@ -22,7 +22,12 @@ gdn_status gdnp_verify_run(const gdn_call *call, gdn_output *outputs, gdn_error 
                                  t->name);
         }
     }
-    RUN[call->op - GDN_OP_VERIFY_DRAFT_TOKENS](call, outputs);
+    void (*const run)(const gdn_call *, gdn_output *) =
+        RUN[call->op - GDN_OP_VERIFY_DRAFT_TOKENS];
+    if (call->conventions->verify.draws == GDN_DRAWS_INTERNAL && gdnp_in(call, "seed")) {
+        return gdnp_verify_draw(call, outputs, run, err);
+    }
+    run(call, outputs);
     return GDN_OK;
 }
 

@@ -31,6 +31,7 @@ static const gdn_convention_field FIELDS[] = {
     ENUM(limits, 2, 2, "whether limits are arguments", "given", "absent"),
     ENUM(forced_end, 1, 2, "accept_all over an end token", "stops", "token_5", "goes_on"),
     ENUM(ends, 1, 2, "end tokens that are looked at", "all", "first_32", "first"),
+    ENUM(draws, 2, 2, "where draws come from", "injected", "internal"),
     ENUM(draw_scale, 1, 1, "scale of a top-p draw", "top_p", "capped", "one"),
     ENUM(legacy_scale, 2, 2, "the same in speculate_verify", "top_p", "capped", "one"),
     ENUM(legacy_draw, 1, 3, "whose uniform a slot of speculate_verify uses", "slot",
@@ -59,7 +60,7 @@ static const gdn_convention_field FIELDS[] = {
          "limit_late", "prefill_verified", "thinking_verified", "prefill_row_first",
          "siblings_descend", "coin_of_level", "bonus_missing", "commit_off_by_one",
          "commit_stale", "commit_padded", "seed_stride_one", "decode_first",
-         "step_not_counted", "ties_to_larger"),
+         "step_not_counted", "ties_to_larger", "seed_fixed", "seed_shared", "seed_linear"),
     REAL(entropy_alpha, 0, 100, "alpha of entropy verification"),
     REAL(entropy_threshold, 0, 1, "threshold of entropy verification"),
 };

@@ -29,15 +29,25 @@
     }
 
 static const gdn_argument VERIFY_DRAFT_TOKENS[] = {
-    INOUT("step_output_ids", GDN_I64, "BS"), INOUT("step_output_len", GDN_I32, "B"),
-    IN("step_input_ids", GDN_I64, "BS"),     MAYBE("target_tokens", GDN_I64, "T"),
-    MAYBE("candidate_ids", GDN_I64, "TC"),   MAYBE("candidate_scores", GDN_FP32, "TC"),
-    MAYBE("candidate_lens", GDN_I32, "T"),   IN("topp", GDN_FP32, "B"),
-    IN("stop_flags", GDN_BOOL, "B"),         IN("seq_lens_encoder", GDN_I32, "B"),
-    IN("seq_lens_this_time", GDN_I32, "R"),  IN("end_tokens", GDN_I64, "E"),
-    IN("is_block_step", GDN_BOOL, "B"),      IN("cu_seqlens_q_output", GDN_I32, "r"),
-    IN("reasoning_status", GDN_I32, "B"),    MAYBE("max_dec_len", GDN_I64, "B"),
-    MAYBE("step_idx", GDN_I64, "B"),         IN("u", GDN_FP32, "B"),
+    INOUT("step_output_ids", GDN_I64, "BS"),
+    INOUT("step_output_len", GDN_I32, "B"),
+    IN("step_input_ids", GDN_I64, "BS"),
+    MAYBE("target_tokens", GDN_I64, "T"),
+    MAYBE("candidate_ids", GDN_I64, "TC"),
+    MAYBE("candidate_scores", GDN_FP32, "TC"),
+    MAYBE("candidate_lens", GDN_I32, "T"),
+    IN("topp", GDN_FP32, "B"),
+    IN("stop_flags", GDN_BOOL, "B"),
+    IN("seq_lens_encoder", GDN_I32, "B"),
+    IN("seq_lens_this_time", GDN_I32, "R"),
+    IN("end_tokens", GDN_I64, "E"),
+    IN("is_block_step", GDN_BOOL, "B"),
+    IN("cu_seqlens_q_output", GDN_I32, "r"),
+    IN("reasoning_status", GDN_I32, "B"),
+    MAYBE("max_dec_len", GDN_I64, "B"),
+    MAYBE("step_idx", GDN_I64, "B"),
+    IN("u", GDN_FP32, "B"),
+    MAYBE("seed", GDN_I64, "B"),
 };
 
 static const gdn_argument TOP_P_CANDIDATES[] = {
@@ -116,12 +126,19 @@ static const gdn_argument NAIVE_UPDATE_MODEL_STATUS[] = {
 };
 
 static const gdn_argument REJECTION_SAMPLE[] = {
-    OUT("output_token_ids", GDN_I32, "BJ"),  OUT("num_sampled", GDN_I32, "B"),
-    IN("cu_num_draft_tokens", GDN_I32, "B"), IN("draft_token_ids", GDN_I32, "N"),
-    MAYBE("draft_probs", GDN_FP32, "NV"),    IN("target_probs", GDN_FP32, "NV"),
-    MAYBE("target_tokens", GDN_I32, "N"),    IN("bonus_token_ids", GDN_I32, "B"),
-    IN("is_greedy", GDN_BOOL, "B"),          IN("uniform", GDN_FP64, "N"),
-    IN("exponential", GDN_FP32, "BV"),       MAYBE("acceptance_rates", GDN_FP32, "S"),
+    OUT("output_token_ids", GDN_I32, "BJ"),
+    OUT("num_sampled", GDN_I32, "B"),
+    IN("cu_num_draft_tokens", GDN_I32, "B"),
+    IN("draft_token_ids", GDN_I32, "N"),
+    MAYBE("draft_probs", GDN_FP32, "NV"),
+    IN("target_probs", GDN_FP32, "NV"),
+    MAYBE("target_tokens", GDN_I32, "N"),
+    IN("bonus_token_ids", GDN_I32, "B"),
+    IN("is_greedy", GDN_BOOL, "B"),
+    IN("uniform", GDN_FP64, "N"),
+    IN("exponential", GDN_FP32, "BV"),
+    MAYBE("acceptance_rates", GDN_FP32, "S"),
+    MAYBE("seed", GDN_I64, "B"),
 };
 
 #define TREE                                                                               \
@@ -133,7 +150,7 @@ static const gdn_argument REJECTION_SAMPLE[] = {
 #define COINS                                                                              \
     IN("uniform_samples", GDN_FP32, "BD"),                                                 \
         IN("uniform_samples_for_final_sampling", GDN_FP32, "B"),                           \
-        IN("target_probs", GDN_FP32, "BDV")
+        IN("target_probs", GDN_FP32, "BDV"), MAYBE("seed", GDN_I64, "B")
 
 static const gdn_argument VERIFY_TREE_GREEDY[] = {
     TREE,

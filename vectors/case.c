@@ -413,6 +413,7 @@ static gdn_status read_case(gdn_case *test, const json_t *json, const gdn_profil
     if (gdn_op_is_verify(test->op)) {
         GDN_TRY(check_members(test, layout, err));
         GDN_TRY(gdnp_verify_case_check(test, err));
+        GDN_TRY(gdnp_draws_case_check(test, err));
         GDN_TRY(gdnp_loop_case_check(test, profile->ops, err));
         return gdnp_verify_case_set_id(test, err);
     }

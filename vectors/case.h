@@ -120,6 +120,9 @@ typedef enum gdn_verify_scenario {
     GDN_SCENARIO_FORCED,  ///< accept_all, or thresholds below 1
     GDN_SCENARIO_REFUSED, ///< reject_all over accept_all
     GDN_SCENARIO_EDGES,   ///< draws on cumulative sums, ties, zeros, sums off 1
+    /* The op draws by itself, many times over (harness/sampling.h): */
+    GDN_SCENARIO_LAW,   ///< what it emits has the law that it must have
+    GDN_SCENARIO_SEEDS, ///< its draws differ by slot and call, and do not go together
     GDN_SCENARIO_COUNT
 } gdn_verify_scenario;
 
@@ -253,5 +256,11 @@ json_t *gdn_case_to_json(const gdn_case *test);
 void gdn_case_destroy(gdn_case *test);
 
 int64_t gdn_case_tokens(const gdn_case *test);
+
+/// Whether the op draws by itself and is judged over many calls.
+static inline bool gdn_case_is_sampled(const gdn_case *test) {
+    return gdn_op_is_verify(test->op) && (test->verify.scenario == GDN_SCENARIO_LAW ||
+                                          test->verify.scenario == GDN_SCENARIO_SEEDS);
+}
 
 #endif

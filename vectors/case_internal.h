@@ -34,6 +34,9 @@ GDN_NODISCARD gdn_status gdnp_case_set_label(gdn_case *test, gdn_error *err);
 /// Ops of draft verification: modes and scenarios that the op has, and sizes that fit.
 GDN_NODISCARD gdn_status gdnp_verify_case_check(const gdn_case *test, gdn_error *err);
 
+/// A case that is judged by laws and seeds; sets verify.draws.
+GDN_NODISCARD gdn_status gdnp_draws_case_check(gdn_case *test, gdn_error *err);
+
 /// A case with steps: everything else of a step is there too. `ops` are the profile's.
 GDN_NODISCARD gdn_status gdnp_loop_case_check(const gdn_case *test, const bool *ops,
                                               gdn_error *err);

@@ -14,35 +14,37 @@ const char *const GDNP_MODE_NAMES[GDN_MODE_COUNT + 1] = {
     "candidates", "best",      "sampled", "speculative",  "naive",    NULL};
 
 const char *const GDNP_SCENARIO_NAMES[GDN_SCENARIO_COUNT + 1] = {
-    "mixed", "all", "none", "ends", "states", "window", "forced", "refused", "edges", NULL};
+    "mixed",  "all",     "none",  "ends", "states", "window",
+    "forced", "refused", "edges", "law",  "seeds",  NULL};
 
 #define MODES(first, last) ((1U << ((last) + 1)) - (1U << (first)))
 #define PLAIN              (1U << GDN_MODE_PLAIN)
 #define SCENARIO(name)     (1U << GDN_SCENARIO_##name)
+#define FIRST_ALL          (SCENARIO(LAW) - 1) /* those with draws as arguments */
+#define SAMPLED            (SCENARIO(LAW) | SCENARIO(SEEDS))
 #define PATTERNS           (SCENARIO(MIXED) | SCENARIO(ALL) | SCENARIO(NONE))
 
 static const struct {
     unsigned modes, scenarios;
 } OFFERS[GDN_OP_COUNT] = {
     [GDN_OP_VERIFY_DRAFT_TOKENS] = {MODES(GDN_MODE_TOPP, GDN_MODE_TARGET_MATCH),
-                                    (1U << GDN_SCENARIO_COUNT) - 1},
+                                    FIRST_ALL | SAMPLED},
     [GDN_OP_TOP_P_CANDIDATES] = {PLAIN, SCENARIO(MIXED) | SCENARIO(EDGES)},
     [GDN_OP_ADJUST_BATCH] = {PLAIN, SCENARIO(MIXED)},
     [GDN_OP_GATHER_NEXT_TOKEN] = {PLAIN | 1U << GDN_MODE_SPECULATIVE, SCENARIO(MIXED)},
     [GDN_OP_BUILD_SAMPLING_PARAMS] = {PLAIN, SCENARIO(MIXED)},
-    [GDN_OP_SPECULATE_VERIFY] = {MODES(GDN_MODE_CANDIDATES, GDN_MODE_SAMPLED),
-                                 (1U << GDN_SCENARIO_COUNT) - 1},
+    [GDN_OP_SPECULATE_VERIFY] = {MODES(GDN_MODE_CANDIDATES, GDN_MODE_SAMPLED), FIRST_ALL},
     [GDN_OP_UNIFIED_UPDATE_MODEL_STATUS] = {PLAIN | 1U << GDN_MODE_NAIVE,
                                             SCENARIO(MIXED) | SCENARIO(ENDS) |
                                                 SCENARIO(STATES)},
     [GDN_OP_NAIVE_UPDATE_MODEL_STATUS] = {PLAIN, SCENARIO(MIXED) | SCENARIO(STATES)},
     [GDN_OP_REJECTION_SAMPLE] = {MODES(GDN_MODE_STANDARD, GDN_MODE_ENTROPY),
-                                 PATTERNS | SCENARIO(STATES) | SCENARIO(EDGES)},
+                                 PATTERNS | SCENARIO(STATES) | SCENARIO(EDGES) | SAMPLED},
     [GDN_OP_VERIFY_TREE_GREEDY] = {PLAIN, PATTERNS},
     [GDN_OP_TREE_SPECULATIVE_SAMPLING] = {PLAIN, SCENARIO(MIXED) | SCENARIO(FORCED) |
-                                                     SCENARIO(EDGES)},
+                                                     SCENARIO(EDGES) | SAMPLED},
     [GDN_OP_CHAIN_SPECULATIVE_SAMPLING] = {PLAIN | 1U << GDN_MODE_BLOCK,
-                                           PATTERNS | SCENARIO(EDGES)},
+                                           PATTERNS | SCENARIO(EDGES) | SAMPLED},
     [GDN_OP_BUILD_TREE] = {MODES(GDN_MODE_FULL, GDN_MODE_PACKED), SCENARIO(MIXED)},
     [GDN_OP_STATE_COMMIT] = {PLAIN, PATTERNS | SCENARIO(STATES)},
 };
@@ -93,6 +95,50 @@ gdn_status gdnp_verify_case_check(const gdn_case *test, gdn_error *err) {
                              "and a mode that reads them but found it beside mode %s",
                              GDNP_MODE_NAMES[v->mode]);
     }
+    return GDN_OK;
+}
+
+/* Modes in which an op draws. */
+static bool draws(const gdn_case *test) {
+    const gdn_verify_mode mode = test->verify.mode;
+    return test->op == GDN_OP_TREE_SPECULATIVE_SAMPLING ||
+           test->op == GDN_OP_CHAIN_SPECULATIVE_SAMPLING ||
+           (test->op == GDN_OP_VERIFY_DRAFT_TOKENS && mode == GDN_MODE_TOPP) ||
+           (test->op == GDN_OP_REJECTION_SAMPLE && mode != GDN_MODE_MATCH);
+}
+
+gdn_status gdnp_draws_case_check(gdn_case *test, gdn_error *err) {
+    gdn_verify_draws *whose = &test->conventions.verify.draws;
+    const gdn_verify_case *v = &test->verify;
+    if (!gdn_case_is_sampled(test)) {
+        if (*whose == GDN_DRAWS_INTERNAL && draws(test)) {
+            return gdn_error_set(
+                err, GDN_ERR_ARG,
+                "scenario: expected law or seeds, because profile %s draws "
+                "by itself, but found \"%s\"",
+                test->profile, GDNP_SCENARIO_NAMES[v->scenario]);
+        }
+        return GDN_OK;
+    }
+    const bool tree = test->op == GDN_OP_TREE_SPECULATIVE_SAMPLING;
+    const bool set = test->op == GDN_OP_VERIFY_DRAFT_TOKENS;
+    if (!draws(test)) {
+        return gdn_error_set(err, GDN_ERR_ARG,
+                             "mode: expected one that draws beside scenario %s but found "
+                             "\"%s\"",
+                             GDNP_SCENARIO_NAMES[v->scenario], GDNP_MODE_NAMES[v->mode]);
+    }
+    if (v->drafts != 1 + tree || v->vocab < 16 || v->vocab > 32 || v->slots < 8 ||
+        (set && v->candidates != 8)) {
+        return gdn_error_set(
+            err, GDN_ERR_ARG,
+            "scenario: expected drafts %d, vocab 16 to 32, slots 8 or more "
+            "and candidates 8 beside %s but found %" PRId64 ", %" PRId64 ", %" PRId64
+            " and %" PRId64,
+            1 + tree, GDNP_SCENARIO_NAMES[v->scenario], v->drafts, v->vocab, v->slots,
+            v->candidates);
+    }
+    *whose = GDN_DRAWS_INTERNAL;
     return GDN_OK;
 }
 

@@ -298,5 +298,8 @@ gdn_status gdn_verify_fill(gdn_problem *problem, gdn_error *err) {
         gdn_verify_fill_commit,
     };
     FILL[problem->test->op - GDN_OP_VERIFY_DRAFT_TOKENS](&f);
+    for (int64_t b = 0; b < problem->test->verify.slots; b++) {
+        gdn_verify_set_int(&f, "seed", b, 0, b); /* if the op has one */
+    }
     return GDN_OK;
 }

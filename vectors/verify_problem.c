@@ -34,7 +34,7 @@ static int64_t kept_of(const gdn_case *test, int64_t b, int64_t drafts) {
 static void plan_requests(gdn_verify_plan *plan, const gdn_case *test) {
     const gdn_verify_case *v = &test->verify;
     const bool states = v->scenario == GDN_SCENARIO_STATES;
-    const bool fixed = test->op == GDN_OP_VERIFY_TREE_GREEDY ||
+    const bool fixed = gdn_case_is_sampled(test) || test->op == GDN_OP_VERIFY_TREE_GREEDY ||
                        test->op == GDN_OP_TREE_SPECULATIVE_SAMPLING ||
                        test->op == GDN_OP_CHAIN_SPECULATIVE_SAMPLING ||
                        test->op == GDN_OP_STATE_COMMIT;
@@ -154,6 +154,9 @@ static bool passed(const gdn_case *test, const char *name) {
     if (strcmp(name, "max_dec_len") == 0 || strcmp(name, "step_idx") == 0) {
         return test->op != GDN_OP_VERIFY_DRAFT_TOKENS || c->limits == GDN_LIMITS_GIVEN;
     }
+    if (strcmp(name, "seed") == 0) {
+        return c->draws == GDN_DRAWS_INTERNAL;
+    }
     if (strcmp(name, "sampled_token_ids") == 0) {
         return mode == GDN_MODE_SAMPLED;
     }
@@ -161,7 +164,8 @@ static bool passed(const gdn_case *test, const char *name) {
         return mode == GDN_MODE_SYNTHETIC;
     }
     if (test->op == GDN_OP_REJECTION_SAMPLE && strcmp(name, "draft_probs") == 0) {
-        return test->seed % 3 != 2; /* without: the draft is certain */
+        return gdn_case_is_sampled(test) ||
+               test->seed % 3 != 2; /* without: the draft is certain */
     }
     if (strcmp(name, "tree_mask") == 0) {
         return mode != GDN_MODE_PACKED;

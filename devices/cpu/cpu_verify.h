@@ -28,6 +28,14 @@ extern const cpu_op cpu_state_commit;
 /* Shapes and types; the same for every op, from the op table. */
 gdn_status cpu_verify_check(const gdn_call *call, gdn_error *err);
 
+typedef gdn_status (*cpu_verify_op)(gdn_device *device, const gdn_call *call,
+                                    gdn_error *err);
+
+/* Runs an op with the draws that the call has, or, where they are internal, with its
+ * own. */
+gdn_status cpu_verify_drawn(gdn_device *device, const gdn_call *call, cpu_verify_op run,
+                            gdn_error *err);
+
 static inline const gdn_tensor *cpu_arg(const gdn_call *call, const char *name) {
     return gdn_call_tensor(call, name);
 }

@@ -285,5 +285,15 @@ static gdn_status run_chain(gdn_device *device, const gdn_call *call, gdn_error 
     return GDN_OK;
 }
 
-const cpu_op cpu_rejection_sample = {.check = cpu_verify_check, .run = run_rejection};
-const cpu_op cpu_chain_sampling = {.check = cpu_verify_check, .run = run_chain};
+static gdn_status run_rejection_drawn(gdn_device *device, const gdn_call *call,
+                                      gdn_error *err) {
+    return cpu_verify_drawn(device, call, run_rejection, err);
+}
+
+const cpu_op cpu_rejection_sample = {.check = cpu_verify_check, .run = run_rejection_drawn};
+static gdn_status run_chain_drawn(gdn_device *device, const gdn_call *call,
+                                  gdn_error *err) {
+    return cpu_verify_drawn(device, call, run_chain, err);
+}
+
+const cpu_op cpu_chain_sampling = {.check = cpu_verify_check, .run = run_chain_drawn};

@@ -271,5 +271,10 @@ static gdn_status run_legacy(gdn_device *device, const gdn_call *call, gdn_error
     return GDN_OK;
 }
 
-const cpu_op cpu_verify_draft_tokens = {.check = check_draft, .run = run_draft};
+static gdn_status run_draft_drawn(gdn_device *device, const gdn_call *call,
+                                  gdn_error *err) {
+    return cpu_verify_drawn(device, call, run_draft, err);
+}
+
+const cpu_op cpu_verify_draft_tokens = {.check = check_draft, .run = run_draft_drawn};
 const cpu_op cpu_speculate_verify = {.check = check_legacy, .run = run_legacy};

@@ -205,5 +205,9 @@ static gdn_status check_build(const gdn_call *call, gdn_error *err) {
 }
 
 const cpu_op cpu_verify_tree_greedy = {.check = cpu_verify_check, .run = run_greedy};
-const cpu_op cpu_tree_sampling = {.check = cpu_verify_check, .run = run_tree};
+static gdn_status run_tree_drawn(gdn_device *device, const gdn_call *call, gdn_error *err) {
+    return cpu_verify_drawn(device, call, run_tree, err);
+}
+
+const cpu_op cpu_tree_sampling = {.check = cpu_verify_check, .run = run_tree_drawn};
 const cpu_op cpu_build_tree = {.check = check_build, .run = run_build};

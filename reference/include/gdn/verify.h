@@ -30,6 +30,9 @@
 extern "C" {
 #endif
 
+/* `seed` is there under verify.draws internal only: one number a request, from which an op
+ * that can makes its draws; no two calls of a test have the same. */
+
 /// verify_strategy of verify_draft_tokens.
 enum { GDN_STRATEGY_TOPP, GDN_STRATEGY_GREEDY, GDN_STRATEGY_TARGET_MATCH };
 

@@ -58,6 +58,13 @@ typedef enum gdn_verify_ends {
     GDN_ENDS_FIRST,    ///< slip: the first one only
 } gdn_verify_ends;
 
+/// Where the draws of an op come from.
+typedef enum gdn_verify_draws {
+    GDN_DRAWS_INJECTED, ///< they are arguments: the op is a function
+    GDN_DRAWS_INTERNAL, ///< the op makes them, from `seed` if it can; what stands in those
+                        ///< arguments means nothing, and results are judged by their law
+} gdn_verify_draws;
+
 /// What the uniform of a top-p draw is multiplied with.
 typedef enum gdn_verify_draw_scale {
     GDN_DRAW_TOP_P,
@@ -194,6 +201,9 @@ typedef enum gdn_verify_slip {
     GDN_VERIFY_SLIP_DECODE_FIRST,
     GDN_VERIFY_SLIP_STEP_NOT_COUNTED,
     GDN_VERIFY_SLIP_TIES_TO_LARGER,
+    GDN_VERIFY_SLIP_SEED_FIXED,
+    GDN_VERIFY_SLIP_SEED_SHARED,
+    GDN_VERIFY_SLIP_SEED_LINEAR,
 } gdn_verify_slip;
 
 typedef struct gdn_verify_conventions {
@@ -204,6 +214,7 @@ typedef struct gdn_verify_conventions {
     gdn_verify_limits limits;
     gdn_verify_forced_end forced_end;
     gdn_verify_ends ends;
+    gdn_verify_draws draws;
     gdn_verify_draw_scale draw_scale;
     gdn_verify_draw_scale legacy_scale;
     gdn_verify_draw_index legacy_draw;
