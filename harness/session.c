@@ -86,6 +86,9 @@ gdn_status gdn_session_open(gdn_session *session, const gdn_device_spec *device,
             reply.outcome == GDN_WORKER_UNSUPPORTED || reply.outcome == GDN_WORKER_ERROR;
         int length = 0;
         const char *line = last_line(gdn_worker_output(session->worker), &length);
+        /* What an answer gives as its reason is often what was printed last. */
+        length =
+            memmem(reply.message, strlen(reply.message), line, (size_t)length) ? 0 : length;
         status = gdn_error_set(err, told ? reply.status : GDN_ERR_DEVICE,
                                "device %s: %s%s%.*s", device->text, reply.message,
                                length > 0 ? "; it printed: " : "", length, line);

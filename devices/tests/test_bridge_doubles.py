@@ -139,6 +139,14 @@ class SglangNpu(Case):
 
     def test_its_suite(self):
         self.passes(95, "sglang_npu,double", "sglang-npu")
+        self.assertIn("states decode kv, chunk kv", self.identity["build"])
+
+    def test_a_release_with_states_the_other_way_round_is_declined(self):
+        path = self.broken("doubles", "                initial_state_source[slot] = state.to(",
+                           "                initial_state_source[slot] = state.transpose(1, 2).to(")
+        verdicts = self.run_cases(f"sglang_npu,double={path}", "smoke", self.DECODE)
+        self.assertEqual(verdicts, {"unsupported": 1})
+        self.assertIn("state_order kv: this op knows vk", self.stdout)
 
     def test_target_verify_by_the_other_convolutions(self):
         for conv in ("update", "run_mode"):

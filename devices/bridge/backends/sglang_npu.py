@@ -33,6 +33,7 @@ FUNCTIONS = {
 OPS = {}        # the functions by name
 ABSENT = {}     # why one is not there
 HARDWARE = []   # not empty: the limits of the real kernels count
+ORDER = {}      # of each op's states, by what it does: "kv", or "vk" in later releases
 
 
 def probe():
@@ -62,8 +63,41 @@ def probe():
             OPS[name] = getattr(torch.ops.npu, name)
         elif name:
             ABSENT[name] = f"torch.ops.npu has no {name}"
-    found["build"] = ", ".join(filter(None, [found.get("build"), f"conv {OPTIONS['conv']}"]))
+    look_at_orders(found.get("device"))
+    orders = ", ".join(f"{name} {order}" for name, order in ORDER.items())
+    found["build"] = ", ".join(filter(None, [found.get("build"), f"conv {OPTIONS['conv']}",
+                                             f"states {orders}" if orders else ""]))
     return found
+
+
+def look_at_orders(device):
+    """One token with k in direction 0 and v in direction 1 shows how a state lies."""
+    def tensor(*shape, at=None, dtype=torch.bfloat16):
+        made = torch.zeros(*shape, device=device, dtype=dtype)
+        if at is not None:
+            made[..., at] = 1
+        return made
+
+    q, k, v = (tensor(1, 1, 2, 128, at=at) for at in (0, 0, 1))
+    gates = tensor(1, 2)
+    starts = torch.tensor([0, 1], device=device).int()
+    states = {}
+    if "fused_sigmoid_gating_delta_rule_update_npu" in OPS:
+        states["decode"] = tensor(2, 2, 128, 128, dtype=torch.float32)
+        OPS["fused_sigmoid_gating_delta_rule_update_npu"](
+            A_log=tensor(2, dtype=torch.float32), a=gates, dt_bias=tensor(2), softplus_beta=1.0,
+            softplus_threshold=20.0, q=q, k=k, v=v, b=gates,
+            initial_state_source=states["decode"],
+            initial_state_indices=starts[1:], scale=None, use_qk_l2norm_in_kernel=True,
+            cu_seqlens=starts)
+    if "chunk_gated_delta_rule_npu" in OPS:
+        _, states["chunk"], _ = OPS["chunk_gated_delta_rule_npu"](
+            q=q, k=k, v=v, g=tensor(1, 1, 2, dtype=torch.float32), beta=gates.unsqueeze(0) + 1,
+            scale=None, initial_state=tensor(1, 2, 128, 128, dtype=torch.float32),
+            output_final_state=True, cu_seqlens=starts, head_first=False,
+            use_qk_l2norm_in_kernel=True)
+    for name, state in states.items():
+        ORDER[name] = "kv" if abs(float(state[-1, 0, 0, 1])) > 0.1 else "vk"
 
 
 # ---- what is taken ----
@@ -111,22 +145,21 @@ def gating_rules(call):
 def delta_rules(call):
     if "intermediate_indices" in call:
         return verify_rules(call)
-    k, v = call.spec("ssm_state").shape[2:]
-    reason = call.unlike(state_order="kv", head_map="grouped", decay_order="before_read")
+    shared = call.unlike(head_map="grouped", decay_order="before_read")
     if "A_log" in call:
-        reason = reason or call.unlike(l2norm_form="outside", l2norm_eps="1e-06",
-                                       state_carry="token", pad_sequences="from_zero",
-                                       softplus_beta="1", softplus_threshold="20")
-        if not is_decode(call) or "has_initial_state" in call and \
-                not call.scalar("use_qk_l2norm"):
+        if not is_decode(call):
             return "the decode kernel takes one token of each request"
-        return reason or needs("fused_sigmoid_gating_delta_rule_update_npu")
-    reason = reason or call.unlike(
-        l2norm_form="inside", l2norm_eps="1e-06", chunk_qk="storage", beta_input="value",
-        gate_input="log", beta_storage="activation", pad_sequences="refused")
+        return needs("fused_sigmoid_gating_delta_rule_update_npu") or shared or call.unlike(
+            state_order=ORDER["decode"], l2norm_form="outside", l2norm_eps="1e-06",
+            state_carry="token", pad_sequences="from_zero", softplus_beta="1",
+            softplus_threshold="20")
+    k, v = call.spec("ssm_state").shape[2:]
     if HARDWARE and (k > 128 or v > 128):
         return f"heads of {k} x {v}: the chunk kernels hold 128 x 128"
-    return reason or needs("chunk_gated_delta_rule_npu")
+    return needs("chunk_gated_delta_rule_npu") or shared or call.unlike(
+        state_order=ORDER["chunk"], l2norm_form="inside", l2norm_eps="1e-06",
+        chunk_qk="storage", beta_input="value", gate_input="log", beta_storage="activation",
+        pad_sequences="refused")
 
 
 def verify_rules(call):
