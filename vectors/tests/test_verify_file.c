@@ -115,12 +115,24 @@ static void test_round_trip(void **state) {
     }
 }
 
-/* Writes element 0 of an input, in the arena and in its image. */
-static void spoil(written *w, const char *name, double value) {
+/* Writes an element of an input into a frozen arena. */
+static void spoil(written *w, const char *name, int64_t at, double value) {
     gdn_tensor *t = gdn_arena_tensor(&w->problem.arena, name);
-    gdn_store(t->data, t->dtype, 0, value);
-    memcpy(w->problem.arena.image + ((uint8_t *)t->data - w->problem.arena.base), t->data,
-           gdn_dtype_size(t->dtype));
+    gdn_store(t->data, t->dtype, at, value);
+    gdn_arena_refreeze(&w->problem.arena);
+}
+
+/* A file as written is refused with these words, before anything runs. */
+static void expect_refusal(written *w, const char *message) {
+    gdn_problem problem;
+    gdn_golden golden;
+    gdn_error err = {0};
+    write_file(w);
+    assert_int_equal(read_file(w, &problem, &golden, &err), GDN_ERR_FORMAT);
+    if (!strstr(err.message, message)) {
+        fail_msg("expected \"%s\" but found \"%s\"", message, err.message);
+    }
+    end(w);
 }
 
 static void test_bad_inputs_are_named(void **state) {
@@ -128,39 +140,61 @@ static void test_bad_inputs_are_named(void **state) {
     static const struct {
         size_t which;
         const char *name;
+        int64_t at;
         double value;
         const char *message;
     } ROWS[] = {
-        {0, "candidate_lens", 99, "candidate_lens[0]: expected 0 to 4 but found 99"},
-        {0, "seq_lens_this_time", 9, "seq_lens_this_time[0]: expected 1 to 5 but found 9"},
-        {0, "cu_seqlens_q_output", 1, "cu_seqlens_q_output[0]: expected 0 to 0"},
-        {1, "probs", -1, "probs[0,0]: expected a number in [0, inf] but found -1"},
-        {3, "draft_token_ids", 16, "draft_token_ids[0]: expected -1 to 15 but found 16"},
-        {3, "target_probs", (double)NAN, "but found nan"},
-        {4, "retrive_next_token", 2, "two parents"},
-        {5, "selected_index", 99, "selected_index[0,0]: expected 0 to"},
-        {6, "slot_table", -3, "slot_table[0,0]: expected 0 to"},
+        {0, "candidate_lens", 0, 99, "candidate_lens[0]: expected 0 to 4 but found 99"},
+        {0, "candidate_scores", 0, (double)NAN, "candidate_scores[0,0]: expected a number"},
+        {0, "candidate_ids", 0, -1, "candidate_ids[0,0]: expected 0 to"},
+        {0, "step_input_ids", 1, -5, "step_input_ids[0,1]: expected 0 to"},
+        {0, "seq_lens_this_time", 0, 9,
+         "seq_lens_this_time[0]: expected 1 to 5 but found 9"},
+        {0, "cu_seqlens_q_output", 0, 1, "cu_seqlens_q_output[0]: expected 0 to 0"},
+        {0, "cu_seqlens_q_output", 2, 0, "cu_seqlens_q_output[2]: expected 5 to"},
+        {0, "topp", 0, 1.5, "topp[0]: expected a number in [0, 1] but found 1.5"},
+        {1, "probs", 0, -1, "probs[0,0]: expected a number in [0, inf] but found -1"},
+        {1, "probs", 1, (double)NAN, "probs[0,1]: expected a number in [0, inf]"},
+        {2, "cu_seqlens_q_output", 2, 0, "cu_seqlens_q_output[2]: expected"},
+        {3, "draft_token_ids", 0, 16, "draft_token_ids[0]: expected -1 to 15 but found 16"},
+        {3, "cu_num_draft_tokens", 1, 0, "cu_num_draft_tokens[1]: expected 4 to 8"},
+        {3, "cu_num_draft_tokens", 0, 9, "cu_num_draft_tokens[0]: expected 0 to 4"},
+        {3, "bonus_token_ids", 0, 16, "bonus_token_ids[0]: expected 0 to 15 but found 16"},
+        {3, "target_probs", 0, (double)NAN, "target_probs[0,0]: expected a number"},
+        {3, "draft_probs", 3, -0.25, "draft_probs[0,3]: expected a number in [0, inf]"},
+        {4, "candidates", 1, 16, "candidates[0,1]: expected 0 to 15 but found 16"},
+        {4, "retrive_next_token", 0, 2, "two parents"},
+        {4, "retrive_next_token", 0, 5, "retrive_next_token[0,0]: expected -1 to 4"},
+        {4, "target_probs", 0, -1, "target_probs[0,0,0]: expected a number"},
+        {5, "selected_index", 0, 99, "selected_index[0,0]: expected 0 to"},
+        {6, "slot_table", 0, -3, "slot_table[0,0]: expected 0 to"},
+        {6, "last_steps", 0, 5, "last_steps[0]: expected -1 to 4 but found 5"},
     };
     for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
         written w;
-        gdn_problem problem;
-        gdn_golden golden;
-        gdn_error err = {0};
         begin(&w, CASES[ROWS[i].which]);
-        spoil(&w, ROWS[i].name, ROWS[i].value);
-        write_file(&w);
-        assert_int_equal(read_file(&w, &problem, &golden, &err), GDN_ERR_FORMAT);
-        if (!strstr(err.message, ROWS[i].message)) {
-            fail_msg("%s: %s", ROWS[i].name, err.message);
-        }
-        end(&w);
+        spoil(&w, ROWS[i].name, ROWS[i].at, ROWS[i].value);
+        expect_refusal(&w, ROWS[i].message);
     }
+}
+
+/* Two nodes that only each other's links lead to. */
+static void test_cycle_is_named(void **state) {
+    written w;
+    (void)state;
+    begin(&w, CASES[4]);
+    for (int64_t i = 0; i < 5; i++) {
+        spoil(&w, "retrive_next_token", i, i == 1 ? 2 : i == 2 ? 1 : -1);
+        spoil(&w, "retrive_next_sibling", i, -1);
+    }
+    expect_refusal(&w, "retrive_next_token[0,1]: expected a tree but found a cycle");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_bad_inputs_are_named),
+        cmocka_unit_test(test_cycle_is_named),
     };
     return cmocka_run_group_tests_name("verify_file", tests, NULL, NULL);
 }
