@@ -15,8 +15,6 @@
 
 #include "verify_bench.h"
 
-enum { HOLE = -777 };
-
 static void candidates(vbench *b, const char *conventions, double top_p, size_t n,
                        const double *probs) {
     vb_begin(b, GDN_OP_TOP_P_CANDIDATES, conventions);

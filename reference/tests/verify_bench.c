@@ -139,3 +139,27 @@ void vb_expect(vbench *b, const char *what, const char *name, size_t n,
         }
     }
 }
+
+void vb_slot(vbench *b, const char *conventions, int64_t strategy, int64_t n,
+             const int64_t *drafts) {
+    vb_begin(b, GDN_OP_VERIFY_DRAFT_TOKENS, conventions);
+    vb_scalar(b, "verify_window", 2);
+    vb_scalar(b, "verify_strategy", strategy);
+    vb_scalar(b, "reject_all", 0);
+    vb_scalar(b, "accept_all", 0);
+    vb_ints(b, "step_output_ids", SHAPE(1, 6), LIST(HOLE));
+    vb_ints(b, "step_output_len", SHAPE(1), LIST(HOLE));
+    const int64_t row[6] = {10, drafts[0], drafts[1], drafts[2], drafts[3], drafts[4]};
+    vb_ints(b, "step_input_ids", SHAPE(1, 6), 6, row);
+    vb_reals(b, "topp", SHAPE(1), NUMBERS(0.9));
+    vb_ints(b, "stop_flags", SHAPE(1), LIST(0));
+    vb_ints(b, "seq_lens_encoder", SHAPE(1), LIST(0));
+    vb_ints(b, "seq_lens_this_time", SHAPE(1), LIST(n));
+    vb_ints(b, "end_tokens", SHAPE(1), LIST(2));
+    vb_ints(b, "is_block_step", SHAPE(1), LIST(0));
+    vb_ints(b, "cu_seqlens_q_output", SHAPE(2), LIST(0, n));
+    vb_ints(b, "reasoning_status", SHAPE(1), LIST(0));
+    vb_ints(b, "max_dec_len", SHAPE(1), LIST(1000));
+    vb_ints(b, "step_idx", SHAPE(1), LIST(0));
+    vb_reals(b, "u", SHAPE(1), NUMBERS(0.5));
+}

@@ -53,4 +53,12 @@ int64_t vb_int(vbench *b, const char *name, int64_t flat);
         __VA_ARGS__                                                                        \
     }
 
+/* verify_draft_tokens on the common row of contract 2.5: S = 6, one slot, end token 2;
+ * cells that nobody writes hold HOLE. */
+enum { HOLE = -777 };
+void vb_slot(vbench *b, const char *conventions, int64_t strategy, int64_t n,
+             const int64_t *drafts);
+
+#define DRAFTS(...) ((const int64_t[6]){__VA_ARGS__})
+
 #endif
