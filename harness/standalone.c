@@ -46,8 +46,9 @@ static const char *beyond_case(const gdn_case *test) {
 static const char *beyond_kernel(const gdn_conventions *conventions) {
     static const char FREE[] =
         " qkvz_layout state_order head_map activation conv_output numeric_class "
-        "chunk_class "
-        "pad_slot_id l2norm_eps softplus_threshold exp_error rsqrt_error sigmoid_error "
+        "chunk_class chunk_decay "
+        "pad_slot_id l2norm_eps softplus_threshold exp_error log_error rsqrt_error "
+        "sigmoid_error "
         "metadata_rules ";
     const gdn_conventions plain = gdn_conventions_default();
     size_t count;

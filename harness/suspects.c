@@ -46,11 +46,12 @@ static gdn_status add_value(gdn_suspects *suspects, const gdn_convention_field *
     return gdn_error_set(err, GDN_ERR_OOM, "no memory for a suspect");
 }
 
-/* Classes are no conventions that a result could obey: they widen limits and move
- * nothing. */
+/* Classes and their rounding points are no conventions that a result could obey: they widen
+ * limits and move nothing. */
 static bool is_class(const gdn_convention_field *field) {
     return strcmp(field->name, "numeric_class") == 0 ||
-           strcmp(field->name, "chunk_class") == 0;
+           strcmp(field->name, "chunk_class") == 0 ||
+           strcmp(field->name, "chunk_decay") == 0;
 }
 
 static gdn_status add_values(gdn_suspects *suspects, const gdn_conventions *conventions,

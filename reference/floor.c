@@ -219,6 +219,7 @@ gdn_status gdnp_floor_run(const gdnp_head *head, gdn_error *err) {
     gdnp_floor_chunk chunk = {.k_dim = head->keys->k_dim,
                               .v_dim = head->v_dim,
                               .operands = class,
+                              .decays = head->conventions->chunk_decay,
                               .exp_error =
                                   (float)(head->conventions->exp_error *
                                           gdnp_arithmetic_of(head->conventions).unit)};

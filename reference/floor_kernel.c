@@ -232,11 +232,14 @@ static void update_state(gdnp_floor_chunk *c, const wy *w) {
     const int64_t n = c->v_dim;
     const float total = w->sums[c->length - 1];
     const float decay = power(c, total);
+    const bool keys = c->decays == GDN_CHUNK_DECAY_KEYS;
+    float *decayed = keys ? w->k : w->v;
+    const int64_t width = keys ? c->k_dim : n;
     for (int64_t t = 0; t < c->length; t++) {
         const float rest = power(c, total - w->sums[t]);
-        for (int64_t r = 0; r < n; r++) {
-            float *v = w->v + t * n + r;
-            *v = gdnp_floor_operand(c->operands, *v * rest);
+        for (int64_t r = 0; r < width; r++) {
+            float *x = decayed + t * width + r;
+            *x = gdnp_floor_operand(c->operands, *x * rest);
         }
     }
     for (int64_t i = 0; i < c->k_dim; i++) {

@@ -9,6 +9,8 @@
 
 #include <math.h>
 
+#define LN2 0.69314718055994531
+
 double gdnp_exp_error(const gdn_conventions *conventions, double x) {
     return (conventions->exp_error + 1.25 * fabs(x)) * gdnp_arithmetic_of(conventions).unit;
 }
@@ -38,6 +40,8 @@ gdnp_gate gdnp_gate_eval(const gdn_conventions *conventions, double A_log, doubl
         sp_error = fp.unit * (1.3 / scale + (conventions->exp_error + 2.0) * sp) +
                    (gdnp_exp_error(conventions, y) + fabs(y) * fp.unit) * slope / scale;
     }
+    /* An approximate log errs absolutely near 1, where its result is below ln 2. */
+    sp_error += fp.unit * conventions->log_error * fmax(sp, LN2 / scale);
     const double g = -rate * sp;
     gdnp_gate gate = {
         .g = g,

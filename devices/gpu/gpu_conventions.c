@@ -51,6 +51,7 @@ static const implemented IMPLEMENTED[] = {
      * within the limits of every coarser class of the chunks. */
     {"chunk_class", VALUE(GDN_CLASS_FP32) | VALUE(GDN_CLASS_TF32_MMA) |
                         VALUE(GDN_CLASS_FP16_MMA) | VALUE(GDN_CLASS_BF16_MMA)},
+    {"chunk_decay", ANY}, /* as the class */
     {"pad_slot_id", ANY},
     {"l2norm_eps", ANY},
     {"softplus_beta", ANY},
@@ -58,6 +59,7 @@ static const implemented IMPLEMENTED[] = {
     /* What is granted to intrinsics; these kernels' are within every profile's grant, or
      * its verdict says so. */
     {"exp_error", ANY},
+    {"log_error", ANY},
     {"rsqrt_error", ANY},
     {"sigmoid_error", ANY},
 };

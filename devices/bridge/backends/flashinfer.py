@@ -41,6 +41,8 @@ def supports(call):
     sequences = call.spec("query_start_loc").shape[0] - 1
     if call.spec("out").shape[0] % sequences:
         return "the multi-token op takes sequences of equal length"
+    if "num_accepted_tokens" in call:
+        return "the multi-token op starts from the pool, never from an intermediate state"
     if "intermediate_state" not in call:
         return None if call.spec("out").shape[0] == sequences else \
             "several tokens a sequence without a buffer of intermediate states"

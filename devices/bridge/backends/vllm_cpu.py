@@ -62,6 +62,12 @@ def supports(call):
         if "num_accepted_tokens" in call and call.spec("x").shape[0] != \
                 call.spec("state_indices").shape[0] * call.spec("state_indices").shape[1]:
             return "the update of several tokens takes sequences of equal length"
+        if call.conventions["conv_state_order"] == "ds":
+            if "num_accepted_tokens" in call:
+                return "the update of several tokens takes states with channels contiguous only"
+            if not takes_channels_first():
+                return "this build takes the memory of a conv state [slot][channel][time] for " \
+                       "[slot][time][channel], and changes the caller's strides"
         return call.unlike(conv_window="sliding", conv_anchor="first",
                            conv_weight=("cw", "vnni"))
     if call.op != "gated_delta_rule":
@@ -73,6 +79,22 @@ def supports(call):
     if "num_accepted_tokens" not in call and not one_token_each(call):
         return "the decode op takes one token a sequence"
     return call.unlike(state_order="kv")
+
+
+def takes_channels_first():
+    """Whether a prefill leaves a conv state of memory [slot][channel][time] where it stands.
+    Builds before that layout was taken give the caller's tensor other strides and go on."""
+    import torch
+    pool = torch.zeros(1, 32, 3, dtype=torch.bfloat16)
+    before = pool.stride()
+    index = torch.zeros(1, dtype=torch.int32)
+    op("causal_conv1d_fwd_cpu")(
+        x=torch.zeros(1, 32, dtype=torch.bfloat16).t(),
+        weight=torch.zeros(32, 4, dtype=torch.bfloat16), bias=None, conv_states=pool,
+        query_start_loc=torch.tensor([0, 1], dtype=torch.int32), cache_indices=index,
+        has_initial_state=torch.zeros(1, dtype=torch.bool), silu_activation=True, pad_slot_id=-1,
+        **{argument("causal_conv1d_fwd_cpu", "is_weight_packed", "is_vnni"): False})
+    return pool.stride() == before
 
 
 def conv_weight_pack(call):
@@ -118,7 +140,7 @@ def gated_delta_rule(call):
     if call.scalar("chunked", 0):
         # The pool itself goes in, [slots,HV,K,V] declared as [slots,HV,V,K]; fresh slots are
         # zeroed first, in place, as the layer does.
-        zero_fresh(call["ssm_state"], call["state_indices"], call.get("has_initial_state"))
+        zero_fresh(call, "ssm_state", "state_indices")
         out, _ = op("chunk_gated_delta_rule_cpu")(
             query=call["q"][None], key=call["k"][None], value=call["v"][None],
             g=call["g"][None], beta=call["beta"][None], initial_state=call["ssm_state"],

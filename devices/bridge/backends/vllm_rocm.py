@@ -57,7 +57,7 @@ def causal_conv1d(call):
     if one_token_each(call):
         from aiter.ops.triton.conv.causal_conv1d_update_single_token import \
             causal_conv1d_update_single_token
-        zero_fresh(call["conv_state"], slots, call.get("has_initial_state"))
+        zero_fresh(call, "conv_state", "state_indices")
         # It writes its result over x: it gets a copy.
         out = causal_conv1d_update_single_token(x=call["x"].clone(), conv_state=lines,
                                                 conv_state_indices=slots, **common)
@@ -83,7 +83,7 @@ def gated_delta_rule(call):
         return chunk(call)
     from aiter.ops.triton.gated_delta_net import fused_rearrange_sigmoid_gated_delta_rule
     q, k, v, out = (call[n] for n in ("q", "k", "v", "out"))
-    zero_fresh(call["ssm_state"], call["state_indices"], call.get("has_initial_state"))
+    zero_fresh(call, "ssm_state", "state_indices")
     # Rows of skipped sequences stay as the buffer was, so it is the case's own.
     buffer = out.reshape(-1)
     result, _ = fused_rearrange_sigmoid_gated_delta_rule(
@@ -129,7 +129,7 @@ def gdn_attention(call):
              "head_k_dim": call.scalar("head_k_dim"), "head_v_dim": call.scalar("head_v_dim")}
     slots = call["non_spec_state_indices_tensor"]
     for pool in ("conv_state", "ssm_state"):
-        zero_fresh(call[pool], slots, call.get("has_initial_state"))
+        zero_fresh(call, pool, "non_spec_state_indices_tensor")
     layout = call.conventions["qkvz_layout"]
     qkv, b, a = fused_reshape_causal_conv1d_update_single_token(
         x=call["projected_states_qkvz"], num_actual_tokens=call.scalar("num_actual_tokens"),

@@ -81,7 +81,7 @@ def causal_conv1d(call):
         # It writes its result over x: it gets a copy.
         x = call["x"].clone()
         if counts is None:
-            zero_fresh(call["conv_state"], slots, call.get("has_initial_state"))
+            zero_fresh(call, "conv_state", "state_indices")
             out = conv.causal_conv1d_update(x=x, conv_state=lines, conv_state_indices=slots,
                                             **common)
         else:
@@ -101,7 +101,7 @@ def gdn_gating(call):
 def gated_delta_rule(call):
     if call.scalar("chunked", 0):
         return chunk(call)
-    zero_fresh(call["ssm_state"], call["state_indices"], call.get("has_initial_state"))
+    zero_fresh(call, "ssm_state", "state_indices")
     common = {"q": call["q"][None], "k": call["k"][None], "v": call["v"][None],
               "initial_state": call["ssm_state"], "inplace_final_state": True,
               "cu_seqlens": call["query_start_loc"], "ssm_state_indices": call["state_indices"],

@@ -56,10 +56,14 @@ def started_rows(pool, slots, flags):
     return rows
 
 
-def zero_fresh(pool, slots, flags):
-    """Zeroes in place the rows `slots` [B] of a pool whose flag is false."""
+def zero_fresh(call, pool, slots):
+    """Zeroes in place the slots of sequences without a history, but for the pad id's: names of
+    a pool and of indices [B]."""
+    flags = call.get("has_initial_state")
     if flags is not None:
-        pool[slots[~flags].long()] = 0
+        slots = call[slots]
+        fresh = ~flags & (slots != int(call.conventions["pad_slot_id"]))
+        call[pool][slots[fresh].long()] = 0
 
 
 def accepted(call):

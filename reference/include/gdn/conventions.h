@@ -142,6 +142,15 @@ typedef enum gdn_chunk_qk {
     GDN_CHUNK_QK_SCALED,  ///< k to T; q scaled, then to T
 } gdn_chunk_qk;
 
+/// Which operand of a chunk's contribution to the state, sum_j exp(G_C - G_j) k_j v'_j^T, the
+/// decay is multiplied into, and rounded with, where products run on matrix units. With
+/// correlated keys the errors of keys weigh several times those of values. Moves no value, only
+/// the noise floor.
+typedef enum gdn_chunk_decay {
+    GDN_CHUNK_DECAY_VALUES, ///< v': FLA and what descends from it
+    GDN_CHUNK_DECAY_KEYS,   ///< k (contract vllm_cpu_and_metadata 1.4, step 8)
+} gdn_chunk_decay;
+
 /// What becomes of a sequence whose state index is a pad id.
 typedef enum gdn_pad_sequences {
     GDN_PAD_REFUSED,   ///< not allowed in a call
@@ -284,6 +293,7 @@ typedef struct gdn_conventions {
     gdn_beta_tail beta_tail;
     gdn_l2norm_form l2norm_form;
     gdn_chunk_qk chunk_qk;
+    gdn_chunk_decay chunk_decay;
     gdn_pad_sequences pad_sequences;
     gdn_pad_rows pad_rows;
     gdn_spec_column spec_column;
@@ -306,6 +316,8 @@ typedef struct gdn_conventions {
     /* Relative errors that the profile grants to a backend's intrinsics, in units of the
      * class's u; limits are built from them (bound.h). */
     double exp_error;
+    double
+        log_error; ///< of softplus's log; absolute, times ln 2, where the log is below that
     double rsqrt_error;
     double sigmoid_error;
     gdn_verify_conventions verify; ///< of draft verification; its fields have a table apart
