@@ -94,7 +94,7 @@ static const flip FLIPS[] = {
 };
 
 /* Golden outputs of a case as one digest-like block of bytes: values, limits, rows,
- * bits. */
+ * bits, floors. */
 typedef struct outcome {
     char *bytes;
     size_t size;
@@ -125,6 +125,7 @@ static bool evaluate(outcome *o, const gdn_problem *problem) {
         outcome_add(out, e->golden, count * sizeof *e->golden);
         outcome_add(out, e->limit, count * sizeof *e->limit);
         outcome_add(out, e->bits, count * gdn_dtype_size(e->tensor->dtype));
+        outcome_add(out, e->floors, (size_t)e->tensor->shape[1] * sizeof *e->floors);
     }
     assert_int_equal(fclose(out), 0);
     gdn_golden_destroy(&golden);
