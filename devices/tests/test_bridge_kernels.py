@@ -32,23 +32,18 @@ class VllmCpu(Case):
                            "thrice_rounded(b).float()",
                            "decay, beta = log_decay(A_log, a, dt_bias).exp(), "
                            "b.float().sigmoid()")
-        result = subprocess.run(
-            [PROGRAM, "run", "--device", f"bridge:vllm_cpu,double={path}", "--suite",
-             "vllm-cpu-amx", "--case", f"gated_delta_rule/*/{SMALL}/decode-dec5/*"],
-            env={**os.environ, "GDN_PYTHON": sys.executable}, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, check=False)
-        self.assertEqual(result.returncode, 1, result.stdout)
-        self.assertIn("diagnosed beta_rounding_other", result.stdout)
+        self.run_cases(f"vllm_cpu,double={path}", "vllm-cpu-amx",
+                       f"gated_delta_rule/*/{SMALL}/decode-dec5/*")
+        # By a command of its own: what run itself spends on names depends on the clock.
+        result = subprocess.run([PROGRAM, "diagnose", os.path.join(self.folder, "report.json")],
+                                env={**os.environ, "GDN_PYTHON": sys.executable},
+                                stdout=subprocess.PIPE, text=True, check=False)
+        self.assertIn("beta_rounding_other", result.stdout)
 
     def test_the_state_in_the_other_order(self):
         self.double_fails("state, o = step(initial_state_source[slot].float(), q[s]",
                           "state, o = step(initial_state_source[slot].float().transpose(1, 2)"
                           ".reshape(hv, q.shape[2], dv), q[s]",
-                          "vllm-cpu-amx", f"gated_delta_rule/*/{SMALL}/decode-dec5/*")
-
-    def test_beta_of_the_first_row_for_all(self):
-        self.double_fails("thrice_rounded(b).float()",
-                          "thrice_rounded(b[:1].expand_as(b)).float()",
                           "vllm-cpu-amx", f"gated_delta_rule/*/{SMALL}/decode-dec5/*")
 
     def test_a_weight_that_is_packed_twice(self):
@@ -78,11 +73,11 @@ class VllmRocm(Case):
     ON_HOST = "vllm_rocm,device=cpu,double"
 
     def test_the_fast_path_whole(self):
-        self.passes(8, self.ON_HOST, "vllm-rocm-aiter", "gdn_attention/*tp8/*dec[15]*")
+        self.passes(4, self.ON_HOST, "vllm-rocm-aiter", "gdn_attention/*tp8/*dec5*")
 
     def test_recurrence_speculation_and_convolution(self):
         self.passes(5, self.ON_HOST, "vllm-rocm-aiter", f"gated_delta_rule/*/{SMALL}/*fused*")
-        self.passes(5, self.ON_HOST, "vllm-rocm-aiter", "causal_conv1d/*tp8/*")
+        self.passes(1, self.ON_HOST, "vllm-rocm-aiter", "causal_conv1d/*tp8/*pad3*")
 
     def broken_double_fails(self, old, new, glob, count=1):
         path = self.broken("doubles", old, new, count)
