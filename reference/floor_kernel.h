@@ -15,7 +15,7 @@
 typedef struct gdnp_floor_chunk {
     int64_t length, k_dim, v_dim;
     gdn_numeric_class operands;
-    float exp_error;         /* relative, of every exp of a chunk, to the same side */
+    float exp_error; /* relative, of every exp of a chunk, to the same side */
     gdn_chunk_decay decays;
     float *state;            /* [k_dim][v_dim], in and out */
     float *k, *q;            /* [length][k_dim]; q is scaled */

@@ -40,12 +40,6 @@ class VllmCpu(Case):
                                 stdout=subprocess.PIPE, text=True, check=False)
         self.assertIn("beta_rounding_other", result.stdout)
 
-    def test_the_state_in_the_other_order(self):
-        self.double_fails("state, o = step(initial_state_source[slot].float(), q[s]",
-                          "state, o = step(initial_state_source[slot].float().transpose(1, 2)"
-                          ".reshape(hv, q.shape[2], dv), q[s]",
-                          "vllm-cpu-amx", f"gated_delta_rule/*/{SMALL}/decode-dec5/*")
-
     def test_a_weight_that_is_packed_twice(self):
         self.backend_fails('call.conventions["conv_weight"] == "vnni"}', "False}",
                            "vllm-cpu-amx", "causal_conv1d/*@sd/qwen3-next-tp8/*pre1x2/*")
