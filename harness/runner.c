@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bisect.h"
 #include "case_map.h"
 #include "doctor.h"
 #include "judge.h"
@@ -100,6 +101,15 @@ static gdn_status run_relation(const gdn_planned_case *planned, gdn_session *ses
     return status;
 }
 
+/* As many cases as are diagnosed in full. */
+static bool wants_bisection(const gdn_run_result *run) {
+    size_t found = 0;
+    for (size_t i = 0; i < run->n_cases; i++) {
+        found += run->cases[i].first_wrong != NULL;
+    }
+    return found < GDN_DOCTOR_SEARCHES;
+}
+
 /* Inputs, device, golden values, comparison. What fails here is the harness; what the
  * device does is in the result. */
 static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session,
@@ -157,6 +167,10 @@ static gdn_status run_case(const gdn_planned_case *planned, gdn_session *session
     }
     if (status == GDN_OK && ran && doctor && result->verdict == GDN_FAIL) {
         status = gdn_doctor_see(doctor, &problem, &golden, result, err);
+        const gdn_executor device = gdn_session_executor(session);
+        if (status == GDN_OK && !session->lost && wants_bisection(run)) {
+            status = gdn_bisect(planned->test, &device, result, err);
+        }
     }
     if (status == GDN_OK && ran && wants_maps(run, result)) {
         status = gdn_case_maps(result, &problem, &golden, err);
@@ -217,6 +231,11 @@ static void print_result(const gdn_run_options *options, const gdn_case_result *
         gdn_put_plain(options->results, result->diagnosis.verdict);
         fputc(' ', options->results);
         gdn_put_plain(options->results, result->diagnosis.text);
+        fputc('\n', options->results);
+    }
+    if (result->first_wrong) {
+        fputs("            ", options->results);
+        gdn_put_plain(options->results, result->first_wrong);
         fputc('\n', options->results);
     }
     fflush(options->results);

@@ -16,7 +16,6 @@ const char *const GDN_AXIS_NAMES[] = {
     [GDN_AXIS_DECODE_IS_PREFILL] = "decode_is_prefill",
     [GDN_AXIS_MIXED_IS_SEPARATE] = "mixed_is_separate",
     [GDN_AXIS_VERIFY_IS_DECODE] = "verify_is_decode",
-    [GDN_AXIS_REPLAYED] = "replayed",
     [GDN_AXIS_HEADS_PERMUTED] = "heads_permuted",
     [GDN_AXIS_LANES_PERMUTED] = "lanes_permuted",
     [GDN_AXIS_REQUERIED] = "requeried",

@@ -284,6 +284,7 @@ static gdn_status read_notes(gdn_case_result *result, const json_t *json, const 
         GDN_TRY(gdnp_read_string(&result->ratchet.reason, ratchet, "reason", at, err));
     }
     GDN_TRY(gdnp_read_string(&result->returned, json, "returned", where, err));
+    GDN_TRY(gdnp_read_string(&result->first_wrong, json, "first_wrong", where, err));
     GDN_TRY(read_claim(&result->claim, json, where, err));
     return gdnp_read_string(&result->known, json, "known", where, err);
 }

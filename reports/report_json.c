@@ -74,6 +74,9 @@ static json_t *add_notes(json_t *json, const gdn_case_result *result) {
                                       gdnp_number_json(result->ratchet.spread), "reason",
                                       text_or_null(result->ratchet.reason)));
     }
+    if (json && result->first_wrong) {
+        json_object_set_new(json, "first_wrong", json_string(result->first_wrong));
+    }
     if (json && result->claim.seen) {
         const gdn_case_claim *claim = &result->claim;
         json_object_set_new(json, "claim",

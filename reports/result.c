@@ -195,6 +195,7 @@ void gdn_case_result_destroy(gdn_case_result *result) {
     free(result->diagnosis.deviation);
     free(result->diagnosis.text);
     free(result->known);
+    free(result->first_wrong);
     free(result->returned);
     free(result->ratchet.reason);
     for (size_t i = 0; i < result->n_maps; i++) {

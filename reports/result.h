@@ -151,6 +151,7 @@ typedef struct gdn_case_result {
     char digest[17];    ///< of the golden values and limits (gdn_golden_mix); "": unknown
     gdn_case_diagnosis diagnosis;
     char *known; ///< issue of the known failure that this is, NULL if it is none
+    char *first_wrong; ///< where a failing case goes wrong first, by prefixes; or NULL
     gdn_case_ratchet ratchet;
     gdn_case_claim claim;
     gdn_map maps[GDN_MAPS_CASE];

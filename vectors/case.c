@@ -117,7 +117,6 @@ const char *const GDN_RELATION_NAMES[] = {
     [GDN_RELATION_MIXED_IS_SEPARATE] = "mixed_is_separate",
     [GDN_RELATION_VERIFY_IS_DECODE] = "verify_is_decode",
     [GDN_RELATION_REPEATED] = "repeated",
-    [GDN_RELATION_REPLAYED] = "replayed",
     [GDN_RELATION_HEADS_PERMUTED] = "heads_permuted",
     [GDN_RELATION_LANES_PERMUTED] = "lanes_permuted",
     [GDN_RELATION_REQUERIED] = "requeried",

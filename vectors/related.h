@@ -16,7 +16,7 @@
  *   mixed_is_separate  prefills, decodes and speculative sequences apart
  *   verify_is_decode   two speculative steps, the second after some accepted drafts, and
  *                      what decodes make of the tokens that stand
- *   repeated, replayed the same call again
+ *   repeated           the same call again
  *   heads_permuted     heads rotated; lanes_permuted: value dimensions reversed
  *   requeried          other queries: states must not care
  *   recalled           beta 1 and q = k: out is v K^-1/2, what the delta rule is for

@@ -372,7 +372,6 @@ gdn_status gdnp_related_calls(gdn_related *r, gdn_error *err) {
     case GDN_RELATION_VERIFY_IS_DECODE:
         return verify_is_decode(r, err);
     case GDN_RELATION_REPEATED:
-    case GDN_RELATION_REPLAYED:
         return repeated(r, err);
     case GDN_RELATION_HEADS_PERMUTED:
         return add_twisted(r, &heads, err);
