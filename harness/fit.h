@@ -17,6 +17,7 @@ typedef struct gdn_fit {
     bool applies;     ///< the call is one that the reference takes under these conventions
     int64_t compared; ///< elements of outputs
     int64_t wrong;    ///< elements beyond their limit, and stray bytes
+    int64_t astray;   ///< bytes that changed outside the rows of the right outputs
     int64_t foretold; ///< of what is wrong by the right conventions, how much these say
                       ///< and do not merely tolerate (fit.c)
     /// Sum over what is wrong of log2(1 + error / limit), each at most GDN_FIT_MOST: one

@@ -7,14 +7,30 @@
 #include <string.h>
 
 #include "diagnose.h"
+#include "doctor.h"
 #include "visibility.h"
 #include "worker_process.h"
+
+const gdn_numeric_class GDN_SCORE_CLASSES[] = {GDN_CLASS_FP32, GDN_CLASS_TF32_MMA,
+                                               GDN_CLASS_FP16_MMA, GDN_CLASS_BF16_MMA};
+const char *const GDN_SCORE_LIMITS[] = {"profile", "fp32", "tf32-mma", "fp16-mma",
+                                        "bf16-mma"};
 
 void gdn_score_count(gdn_score_pairs *pairs, const gdn_kill_matrix *matrix) {
     for (size_t i = 0; i < matrix->n_ids * matrix->n_mutants; i++) {
         pairs->by_sight[matrix->sights[i]]++;
         pairs->proved += matrix->sights[i] == GDN_SIGHT_NONE && matrix->proofs[i] != NULL;
+        pairs->granted +=
+            matrix->sights[i] == GDN_SIGHT_UNTRIED && matrix->proofs[i] != NULL;
     }
+}
+
+void gdn_score_add_pairs(gdn_score_pairs *into, const gdn_score_pairs *pairs) {
+    for (size_t i = 0; i < GDN_SIGHT_COUNT; i++) {
+        into->by_sight[i] += pairs->by_sight[i];
+    }
+    into->proved += pairs->proved;
+    into->granted += pairs->granted;
 }
 
 static gdn_status add_miss(gdn_score_names *names, const gdn_deviation *deviation,
@@ -68,12 +84,38 @@ static gdn_status note(gdn_score_names *names, const gdn_problem *problem,
     return at == 0 ? GDN_OK : add_miss(names, deviation, problem->test->id, d, err);
 }
 
+static bool is_due(gdn_score_diagnose *score, const gdn_problem *problem,
+                   const gdn_deviation *deviation) {
+    const double work = gdn_doctor_work(problem->test);
+    if (work <= GDN_SCORE_FULL_WORK) {
+        return true;
+    }
+    for (size_t i = 0; i < score->n_seen; i++) {
+        if (score->seen[i] == deviation) {
+            return false;
+        }
+    }
+    const gdn_deviation **seen =
+        realloc(score->seen, (score->n_seen + 1) * sizeof *score->seen);
+    if (!seen || work > GDN_SCORE_DIAGNOSED_WORK ||
+        problem->arena.bytes > GDN_SCORE_DIAGNOSED_BYTES) {
+        score->seen = seen ? seen : score->seen;
+        return false;
+    }
+    score->seen = seen;
+    score->seen[score->n_seen++] = deviation;
+    return true;
+}
+
 gdn_status gdn_score_kill(void *context, const gdn_problem *problem,
                           const gdn_golden *golden, const gdn_deviation *deviation,
                           gdn_error *err) {
     gdn_score_diagnose *score = context;
     gdn_suspects suspects;
     gdn_diagnosis d = {0};
+    if (!is_due(score, problem, deviation)) {
+        return GDN_OK;
+    }
     GDN_TRY(gdn_suspects_create(&suspects, problem->call.conventions, score->more,
                                 score->n_more, err));
     const double start = gdnp_now();
@@ -97,6 +139,10 @@ gdn_status gdn_score_right(void *context, const gdn_problem *problem,
     gdn_score_diagnose *score = context;
     gdn_suspects suspects;
     gdn_diagnosis d = {0};
+    if (gdn_doctor_work(problem->test) > GDN_SCORE_DIAGNOSED_WORK ||
+        problem->arena.bytes > GDN_SCORE_DIAGNOSED_BYTES) {
+        return GDN_OK;
+    }
     GDN_TRY(gdn_mutate_run(problem, problem->call.conventions, err));
     GDN_TRY(gdn_suspects_create(&suspects, problem->call.conventions, score->more,
                                 score->n_more, err));
@@ -108,54 +154,47 @@ gdn_status gdn_score_right(void *context, const gdn_problem *problem,
     return status;
 }
 
-void gdn_score_destroy(gdn_score_diagnose *score) {
-    for (size_t i = 0; i < score->names.n_misses; i++) {
-        free(score->names.misses[i]);
-    }
-    free(score->names.misses);
-    free(score->names.slowest_id);
-    *score = (gdn_score_diagnose){0};
-}
-
-/* Small, and with every step that a class may round. */
-static const char PROBE[] =
-    "{\"op\": \"gdn_attention\", \"profile\": \"vllm-xpu\", \"batch\": \"pre1x65\","
-    " \"num_k_heads\": 1, \"num_v_heads\": 1, \"head_k_dim\": 8, \"head_v_dim\": 8}";
-
-static gdn_status probe_limit(gdn_case *test, gdn_numeric_class class, float *limit,
-                              gdn_error *err) {
-    gdn_problem problem;
-    gdn_golden golden;
-    test->conventions.numeric_class = test->conventions.chunk_class = class;
-    GDN_TRY(gdn_problem_create(&problem, test, err));
-    const gdn_status status = gdn_golden_create(&golden, &problem, err);
-    for (size_t i = 0; status == GDN_OK && i < golden.n_outputs; i++) {
-        const gdn_expected *e = &golden.outputs[i];
-        if (e->limit && strcmp(e->tensor->name, "ssm_state") == 0) {
-            *limit = e->limit[0];
-        }
-    }
-    if (status == GDN_OK) {
-        gdn_golden_destroy(&golden);
-    }
-    gdn_problem_destroy(&problem);
-    return status;
-}
-
-gdn_status gdn_score_has_class(gdn_numeric_class class, const char *profiles, bool *has,
+gdn_status gdn_score_add_names(gdn_score_names *into, gdn_score_names *names,
                                gdn_error *err) {
-    json_t *json = json_loads(PROBE, 0, NULL);
-    gdn_case test = {0};
-    float own = 0.0F, fp32 = 0.0F;
-    gdn_status status = gdn_case_from_json(&test, json, profiles, err);
-    if (status == GDN_OK) {
-        status = probe_limit(&test, class, &own, err);
+    const size_t n = into->n_misses + names->n_misses;
+    char **misses = realloc(into->misses, (n + 1) * sizeof *misses);
+    if (!misses) {
+        return gdn_error_set(err, GDN_ERR_OOM, "no memory for %zu misses", n);
     }
-    if (status == GDN_OK) {
-        status = probe_limit(&test, GDN_CLASS_FP32, &fp32, err);
+    into->misses = misses;
+    for (size_t i = 0; i < names->n_misses; i++) {
+        misses[into->n_misses++] = names->misses[i];
     }
-    *has = class == GDN_CLASS_FP32 || own > fp32;
-    gdn_case_destroy(&test);
-    json_decref(json);
-    return status;
+    names->n_misses = 0;
+    into->pairs += names->pairs;
+    into->first += names->first;
+    into->alone += names->alone;
+    into->among += names->among;
+    into->silent += names->silent;
+    into->wrong += names->wrong;
+    into->correct += names->correct;
+    into->correct_named += names->correct_named;
+    if (names->slowest > into->slowest) {
+        free(into->slowest_id);
+        into->slowest = names->slowest;
+        into->slowest_id = names->slowest_id;
+        names->slowest_id = NULL;
+    }
+    gdn_score_names_destroy(names);
+    return GDN_OK;
+}
+
+void gdn_score_names_destroy(gdn_score_names *names) {
+    for (size_t i = 0; i < names->n_misses; i++) {
+        free(names->misses[i]);
+    }
+    free(names->misses);
+    free(names->slowest_id);
+    *names = (gdn_score_names){0};
+}
+
+void gdn_score_diagnose_destroy(gdn_score_diagnose *score) {
+    gdn_score_names_destroy(&score->names);
+    free(score->seen);
+    *score = (gdn_score_diagnose){0};
 }

@@ -32,21 +32,22 @@ static bool has_floors(const gdn_case *test) {
 
 static gdn_status sink_create(sink *s, gdn_output *output, const gdn_tensor *tensor,
                               const gdn_argument *argument, bool recurrent,
-                              gdn_error *err) {
+                              gdn_golden_depth depth, gdn_error *err) {
     const bool bounded = argument->judgement == GDN_JUDGE_BOUNDED;
-    const bool floors = bounded && recurrent;
+    const bool limits = bounded && depth >= GDN_GOLDEN_LIMITS;
+    const bool floors = bounded && depth >= GDN_GOLDEN_FLOORS && recurrent;
     const gdn_dtype dtype = bounded ? GDN_FP64 : tensor->dtype;
     const size_t count = (size_t)gdn_tensor_count(tensor);
     *s = (sink){.argument = argument, .tensor = tensor};
     s->values = calloc(count + 1, gdn_dtype_size(dtype));
     s->written = calloc((size_t)tensor->shape[0] + 1, 1);
-    s->limit = bounded ? calloc(count + 1, sizeof(float)) : NULL;
+    s->limit = limits ? calloc(count + 1, sizeof(float)) : NULL;
     if (floors) {
         s->emulated = calloc(count + 1, sizeof(float));
         s->operand = calloc(count + 1, sizeof(float));
         s->pools = calloc((size_t)tensor->shape[1] + 1, sizeof *s->pools);
     }
-    if (!s->values || !s->written || (bounded && !s->limit) ||
+    if (!s->values || !s->written || (limits && !s->limit) ||
         (floors && (!s->emulated || !s->operand || !s->pools))) {
         return gdn_error_set(err, GDN_ERR_OOM, "no memory for golden %s (%zu values)",
                              tensor->name, count);
@@ -152,7 +153,7 @@ static void copy_rows_in(sink *s) {
 
 /* Moves the written rows to the front and hands the arrays over. */
 static gdn_status sink_take(sink *s, gdn_expected *expected, bool vk, gdn_error *err) {
-    const bool bounded = s->limit != NULL;
+    const bool bounded = s->argument->judgement == GDN_JUDGE_BOUNDED;
     const int64_t row_count = gdn_tensor_row_count(s->tensor);
     const size_t row_bytes =
         (size_t)row_count * (bounded ? sizeof(double) : gdn_dtype_size(s->tensor->dtype));
@@ -173,7 +174,7 @@ static gdn_status sink_take(sink *s, gdn_expected *expected, bool vk, gdn_error 
         if (n != row) {
             memmove((uint8_t *)s->values + (size_t)n * row_bytes,
                     (uint8_t *)s->values + (size_t)row * row_bytes, row_bytes);
-            if (bounded) {
+            if (s->limit) {
                 memmove(s->limit + n * row_count, s->limit + row * row_count,
                         (size_t)row_count * sizeof(float));
             }
@@ -204,8 +205,8 @@ static gdn_status sink_take(sink *s, gdn_expected *expected, bool vk, gdn_error 
     return GDN_OK;
 }
 
-gdn_status gdnp_golden_evaluate(gdn_golden *golden, const gdn_problem *problem,
-                                gdn_error *err) {
+static gdn_status evaluate(gdn_golden *golden, const gdn_problem *problem,
+                           gdn_golden_depth depth, gdn_error *err) {
     const gdn_call *call = &problem->call;
     const bool vk = call->conventions->state_order == GDN_STATE_VK;
     const size_t n = call->n_tensors;
@@ -220,7 +221,7 @@ gdn_status gdnp_golden_evaluate(gdn_golden *golden, const gdn_problem *problem,
         const gdn_argument *argument = gdn_op_argument(call->op, call->tensors[i].name);
         if (argument->access != GDN_IN) {
             status = sink_create(&sinks[i], &outputs[i], &call->tensors[i], argument,
-                                 has_floors(problem->test), err);
+                                 has_floors(problem->test), depth, err);
             if (status == GDN_OK && argument->judgement == GDN_JUDGE_EXACT) {
                 copy_rows_in(&sinks[i]);
             }
@@ -273,12 +274,23 @@ void gdn_golden_answer(const gdn_golden *golden) {
     }
 }
 
-gdn_status gdn_golden_create(gdn_golden *golden, const gdn_problem *problem,
-                             gdn_error *err) {
+gdn_status gdnp_golden_evaluate(gdn_golden *golden, const gdn_problem *problem,
+                                gdn_error *err) {
+    return evaluate(golden, problem, GDN_GOLDEN_FLOORS, err);
+}
+
+/* Dyes are made of several evaluations, whole ones. */
+gdn_status gdn_golden_create_to(gdn_golden *golden, const gdn_problem *problem,
+                                gdn_golden_depth depth, gdn_error *err) {
     const gdn_dye dye = problem->test->dye;
     return dye == GDN_DYE_NONE || dye == GDN_DYE_UNREAD
-               ? gdnp_golden_evaluate(golden, problem, err)
+               ? evaluate(golden, problem, depth, err)
                : gdnp_dye_golden(golden, problem, err);
+}
+
+gdn_status gdn_golden_create(gdn_golden *golden, const gdn_problem *problem,
+                             gdn_error *err) {
+    return gdn_golden_create_to(golden, problem, GDN_GOLDEN_FLOORS, err);
 }
 
 void gdn_golden_destroy(gdn_golden *golden) {

@@ -79,6 +79,17 @@ GDN_NODISCARD gdn_status gdn_golden_create(gdn_golden *golden, const gdn_problem
 /// Leaves in the arena what a device that is right would: golden values rounded to storage,
 /// and copies, poison that stands in them included.
 void gdn_golden_answer(const gdn_golden *golden);
+/// How much of golden outputs is wanted; each has what stands before it too.
+typedef enum gdn_golden_depth {
+    GDN_GOLDEN_VALUES, ///< `limit`, `floors` and `operand` are NULL
+    GDN_GOLDEN_LIMITS, ///< `floors` and `operand` are NULL: the bound alone
+    GDN_GOLDEN_FLOORS,
+} gdn_golden_depth;
+
+/// gdn_golden_create() is GDN_GOLDEN_FLOORS. Values have the same bits at every depth.
+GDN_NODISCARD gdn_status gdn_golden_create_to(gdn_golden *golden,
+                                              const gdn_problem *problem,
+                                              gdn_golden_depth depth, gdn_error *err);
 
 void gdn_golden_destroy(gdn_golden *golden);
 

@@ -16,7 +16,15 @@
 /* Cases in which an input is seen before --lint leaves it alone. */
 #define LINT_ENOUGH 8
 
-enum { KEY_JSON = 256, KEY_DEVIATIONS, KEY_FULL, KEY_SUMMARY, KEY_LINT, KEY_AT_LEAST };
+enum {
+    KEY_JSON = 256,
+    KEY_DEVIATIONS,
+    KEY_FULL,
+    KEY_SUMMARY,
+    KEY_LINT,
+    KEY_HUNTS,
+    KEY_AT_LEAST
+};
 
 static const struct argp_option OPTIONS[] = {
     {"suite", 's', "SUITE", 0, "Suite to score, repeatable, commas allowed (default ci)",
@@ -24,9 +32,8 @@ static const struct argp_option OPTIONS[] = {
     {"deviations", KEY_DEVIATIONS, "FILE", 0,
      "Score on the deviations of a JSON file instead of the table", 0},
     {"full", KEY_FULL, NULL, 0,
-     "Every deviation, or with --lint every input, on every case; with --json, what "
-     "suites/hunts/SUITE.json holds",
-     0},
+     "Every deviation, or with --lint every input, on every case", 0},
+    {"hunts", KEY_HUNTS, NULL, 0, "Print what suites/hunts/SUITE.json holds", 0},
     {"summary", KEY_SUMMARY, NULL, 0, "Print the figures of suites, judge and diagnosis",
      0},
     {"lint", KEY_LINT, NULL, 0, "Score the cases' inputs: what a change of each moves", 0},
@@ -41,7 +48,7 @@ typedef struct arguments {
     const char *suites[GDN_CLI_MAX_SUITES];
     const char *deviations;
     double at_least; ///< per cent; 0: not asked for
-    bool json, full, summary, lint;
+    bool json, full, summary, lint, hunts;
 } arguments;
 
 static error_t parse(int key, char *arg, struct argp_state *state) {
@@ -56,6 +63,9 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         return 0;
     case KEY_FULL:
         a->full = true;
+        return 0;
+    case KEY_HUNTS:
+        a->hunts = true;
         return 0;
     case KEY_SUMMARY:
         a->summary = true;
@@ -82,10 +92,10 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 }
 
 /* A deviation that some case shows and none kills is a hole in the judge; one that no case
- * shows is a hole in the suite. */
+ * shows is a hole in the suite, unless a proof says that none of its cases could. */
 static const char *standing(const gdn_mutant *m) {
-    if (m->idle) {
-        return "idle";
+    if (m->idle || m->proof) {
+        return m->idle ? "idle" : "invisible";
     }
     return m->kills > 0 ? "killed" : m->visible > 0 ? "SURVIVES" : "INVISIBLE";
 }
@@ -94,8 +104,23 @@ static void print_matrix(const gdn_kill_matrix *matrix) {
     for (size_t i = 0; i < matrix->n_mutants; i++) {
         const gdn_mutant *m = &matrix->mutants[i];
         printf("%-9s %-22s %3zu cases tried  %s\n", standing(m), m->deviation->name,
-               m->tried, m->kills > 0 ? m->killers[0] : m->deviation->symptom);
+               m->tried,
+               m->kills > 0 ? m->killers[0]
+               : m->proof   ? m->proof
+                            : m->deviation->symptom);
     }
+}
+
+/* Cases in which the deviation has no effect and no proof says why. */
+static json_t *unexplained(const gdn_kill_matrix *matrix, size_t mutant) {
+    json_t *ids = json_array();
+    for (size_t row = 0; row < matrix->n_ids; row++) {
+        const size_t at = row * matrix->n_mutants + mutant;
+        if (matrix->sights[at] == GDN_SIGHT_NONE && !matrix->proofs[at]) {
+            json_array_append_new(ids, json_string(matrix->ids[row]));
+        }
+    }
+    return ids;
 }
 
 static void print_json(const gdn_kill_matrix *matrix) {
@@ -103,13 +128,15 @@ static void print_json(const gdn_kill_matrix *matrix) {
     for (size_t i = 0; i < matrix->n_mutants; i++) {
         const gdn_mutant *m = &matrix->mutants[i];
         json_t *killers = json_array();
-        for (size_t k = 0; k < m->kills; k++) {
+        for (size_t k = 0; k < m->kills && k < GDN_MUTATE_KILLS; k++) {
             json_array_append_new(killers, json_string(m->killers[k]));
         }
-        json_array_append_new(rows, json_pack("{s:s, s:s, s:I, s:I, s:o}", "deviation",
-                                              m->deviation->name, "standing", standing(m),
-                                              "tried", (json_int_t)m->tried, "visible",
-                                              (json_int_t)m->visible, "killers", killers));
+        json_array_append_new(rows,
+                              json_pack("{s:s, s:s, s:s*, s:I, s:I, s:o, s:o}", "deviation",
+                                        m->deviation->name, "standing", standing(m),
+                                        "proof", m->proof, "tried", (json_int_t)m->tried,
+                                        "visible", (json_int_t)m->visible, "killers",
+                                        killers, "unexplained", unexplained(matrix, i)));
     }
     json_dumpf(rows, stdout, JSON_INDENT(1));
     putchar('\n');
@@ -131,16 +158,17 @@ static void print_cases(const gdn_kill_matrix *matrix) {
            matrix->n_ids, GDN_MUTATE_KILLS);
     gdn_score_pairs pairs = {0};
     gdn_score_count(&pairs, matrix);
-    gdn_mutate_print_pairs(&pairs);
+    gdn_mutate_print_pairs(&pairs, stdout);
 }
 
-/* Full matrices are of one suite: its file of hunts is compared. */
-static int check_hunts(const gdn_kill_matrix *matrix, const arguments *a,
+/* Of one suite: its file of hunts is compared. */
+static int check_hunts(const gdn_kill_matrix *matrices, const arguments *a,
                        const gdn_paths *paths) {
+    const gdn_hunts_limits limits = {matrices, GDN_SCORE_LIMITS, GDN_MUTATE_LIMITS};
     gdn_error err = {0};
     char *losses = NULL;
     bool holds = true;
-    if (gdn_hunts_check(matrix, a->suites[0], paths, &holds, &losses, &err) != GDN_OK) {
+    if (gdn_hunts_check(&limits, a->suites[0], paths, &holds, &losses, &err) != GDN_OK) {
         return gdn_cli_fail(&err);
     }
     fputs(holds ? "" : losses, stderr);
@@ -148,36 +176,45 @@ static int check_hunts(const gdn_kill_matrix *matrix, const arguments *a,
     return holds ? GDN_EXIT_GREEN : GDN_EXIT_RED;
 }
 
-static int report(const gdn_kill_matrix *matrix, const arguments *a,
+static int print_hunts(const gdn_kill_matrix *matrices, const arguments *a) {
+    const gdn_hunts_limits limits = {matrices, GDN_SCORE_LIMITS, GDN_MUTATE_LIMITS};
+    json_t *hunts = gdn_hunts_json(&limits, a->suites[0]);
+    json_dumpf(hunts, stdout, JSON_INDENT(1));
+    putchar('\n');
+    json_decref(hunts);
+    return GDN_EXIT_GREEN;
+}
+
+static int report(const gdn_kill_matrix *matrices, const arguments *a,
                   const gdn_paths *paths) {
-    size_t killed = 0, idle = 0, visible = 0;
+    const gdn_kill_matrix *matrix = &matrices[0];
+    size_t killed = 0, idle = 0, proved = 0, visible = 0;
     for (size_t i = 0; i < matrix->n_mutants; i++) {
         killed += matrix->mutants[i].kills > 0;
         visible += matrix->mutants[i].visible > 0;
         idle += matrix->mutants[i].idle;
-    }
-    if (a->full && a->json) {
-        json_t *hunts = gdn_hunts_json(matrix, a->suites[0]);
-        json_dumpf(hunts, stdout, JSON_INDENT(1));
-        putchar('\n');
-        json_decref(hunts);
-        return GDN_EXIT_GREEN; /* what to commit, not what to compare */
+        proved += !matrix->mutants[i].idle && matrix->mutants[i].proof;
     }
     if (a->json) {
         print_json(matrix);
     } else {
         print_matrix(matrix);
         printf("%zu of %zu deviations killed by %zu cases", killed,
-               matrix->n_mutants - idle, matrix->cases);
+               matrix->n_mutants - idle - proved, matrix->cases);
         if (idle > 0) {
             printf(", %zu have no place in the profiles", idle);
+        }
+        if (proved > 0) {
+            printf(", %zu are invisible by proof", proved);
         }
         const double share = visible > 0 ? 100.0 * (double)killed / (double)visible : 0.0;
         printf("; %zu are visible: %.1f %%\n", visible, share);
     }
     if (a->full) {
-        print_cases(matrix);
-        const int code = a->deviations ? GDN_EXIT_GREEN : check_hunts(matrix, a, paths);
+        if (!a->json) {
+            print_cases(matrix);
+        }
+        const int code = a->deviations ? GDN_EXIT_GREEN : check_hunts(matrices, a, paths);
         if (code != GDN_EXIT_GREEN) {
             return code;
         }
@@ -186,7 +223,7 @@ static int report(const gdn_kill_matrix *matrix, const arguments *a,
         const bool enough = 100.0 * (double)killed >= a->at_least * (double)visible;
         return enough && visible > 0 ? GDN_EXIT_GREEN : GDN_EXIT_RED;
     }
-    return killed + idle == matrix->n_mutants ? GDN_EXIT_GREEN : GDN_EXIT_RED;
+    return killed + idle + proved == matrix->n_mutants ? GDN_EXIT_GREEN : GDN_EXIT_RED;
 }
 
 static int lint(const arguments *a, const gdn_paths *paths) {
@@ -222,15 +259,25 @@ static int lint(const arguments *a, const gdn_paths *paths) {
 
 static int score(const arguments *a, const gdn_deviation *deviations, size_t count,
                  const gdn_paths *paths) {
-    gdn_kill_matrix matrix;
+    gdn_kill_matrix matrices[GDN_MUTATE_LIMITS];
     gdn_error err = {0};
-    const gdn_mutate_options options = {.full_work = a->full ? INFINITY : 0.0};
-    if (gdn_mutate(&matrix, deviations, count, a->suites, &options, paths, &err) !=
+    const gdn_mutate_options options = {
+        .full_work = a->full    ? INFINITY
+                     : a->hunts ? GDN_SCORE_FULL_WORK
+                                : 0.0,
+        .examples = a->hunts,
+        .tries = a->hunts ? GDN_SCORE_TRIES : 0,
+        .classes = GDN_SCORE_CLASSES,
+        .n_classes = a->full || a->hunts ? GDN_MUTATE_LIMITS - 1 : 0,
+    };
+    if (gdn_mutate(matrices, deviations, count, a->suites, &options, paths, &err) !=
         GDN_OK) {
         return gdn_cli_fail(&err);
     }
-    const int code = report(&matrix, a, paths);
-    gdn_kill_matrix_destroy(&matrix);
+    const int code = a->hunts ? print_hunts(matrices, a) : report(matrices, a, paths);
+    for (size_t i = 0; i <= options.n_classes; i++) {
+        gdn_kill_matrix_destroy(&matrices[i]);
+    }
     return code;
 }
 
@@ -251,9 +298,9 @@ int gdn_cmd_mutate(int argc, char **argv) {
     if (!a.suites[0]) {
         a.suites[0] = a.summary ? "all" : "ci";
     }
-    if (a.full && a.suites[1]) {
-        fprintf(stderr, "gdn-conform: --full: expected one suite but found \"%s\" too\n",
-                a.suites[1]);
+    if ((a.full || a.hunts) && a.suites[1]) {
+        fprintf(stderr, "gdn-conform: %s: expected one suite but found \"%s\" too\n",
+                a.full ? "--full" : "--hunts", a.suites[1]);
         return GDN_EXIT_USAGE;
     }
     gdn_paths paths;

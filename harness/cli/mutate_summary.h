@@ -5,6 +5,8 @@
 #ifndef GDN_MUTATE_SUMMARY_H
 #define GDN_MUTATE_SUMMARY_H
 
+#include <stdio.h>
+
 #include "score.h"
 
 /// Scores each suite by itself ("all": every one), prints the figures and returns the exit
@@ -14,6 +16,6 @@ int gdn_mutate_summary(const char *const *suites, const gdn_deviation *deviation
                        size_t count, bool from_file, const gdn_paths *paths);
 
 /// One line on what became of the pairs of a matrix.
-void gdn_mutate_print_pairs(const gdn_score_pairs *pairs);
+void gdn_mutate_print_pairs(const gdn_score_pairs *pairs, FILE *out);
 
 #endif
