@@ -40,6 +40,12 @@ static void plant_nan(gdn_arena *arena, const gdn_golden *golden) {
     gdn_store(core->data, core->dtype, 1, NAN);
 }
 
+static void plant_infinity(gdn_arena *arena, const gdn_golden *golden) {
+    (void)golden;
+    gdn_tensor *core = gdn_arena_tensor(arena, "core_attn_out");
+    gdn_store(core->data, core->dtype, 2, INFINITY);
+}
+
 static void plant_copy(gdn_arena *arena, const gdn_golden *golden) {
     (void)golden;
     *(uint8_t *)gdn_arena_tensor(arena, "z")->data ^= 1;
@@ -73,6 +79,21 @@ static void store_element(const gdn_expected *e, int64_t i, double value) {
               e->rows[i / e->row_count] * t->stride[0] + i % e->row_count, value);
 }
 
+/* The state's element with the most room between what the noise floor allows and the bound,
+ * half way between them. */
+static void plant_largest(gdn_arena *arena, const gdn_golden *golden) {
+    (void)arena;
+    const gdn_expected *e = find_output(golden, "ssm_state");
+    int64_t at = 0;
+    double most = 0.0;
+    for (int64_t i = 0; i < e->n_rows * e->row_count; i++) {
+        const double room = (double)e->limit[i] - element_limit(e, i);
+        at = room > most ? i : at;
+        most = fmax(most, room);
+    }
+    store_element(e, at, e->golden[at] + element_limit(e, at) + 0.5 * most);
+}
+
 /* A state of which every element is nearly as far off as it may be by itself. */
 static void plant_state(gdn_arena *arena, const gdn_golden *golden) {
     (void)arena;
@@ -97,22 +118,30 @@ static void plant_roundings(gdn_arena *arena, const gdn_golden *golden) {
     }
 }
 
-/* `kind`, if not exact, is the limit that must see it, with no element beyond its own. */
-static const struct {
+/* `kind`, if not exact, is the limit that must see it, with `failed` elements beyond their
+ * own. */
+typedef struct planted {
     const char *name, *test;
     void (*plant)(gdn_arena *arena, const gdn_golden *golden);
     int exit_code;
     gdn_limit_kind kind;
-} FAULTS[] = {
-    {"the right answer", CASE, plant_nothing, 0, GDN_LIMIT_EXACT},
-    {"an element beyond its limit", CASE, plant_element, 1, GDN_LIMIT_EXACT},
-    {"a NaN", CASE, plant_nan, 1, GDN_LIMIT_EXACT},
-    {"a flipped bit in a copy", CASE, plant_copy, 1, GDN_LIMIT_EXACT},
-    {"a changed guard byte", CASE, plant_guard, 1, GDN_LIMIT_EXACT},
-    {"the right answer to a long case", LONG_CASE, plant_nothing, 0, GDN_LIMIT_EXACT},
+    int64_t failed;
+} planted;
+
+static const planted FAULTS[] = {
+    {"the right answer", CASE, plant_nothing, 0, GDN_LIMIT_EXACT, 0},
+    {"an element beyond its limit", CASE, plant_element, 1, GDN_LIMIT_EXACT, 0},
+    {"a NaN", CASE, plant_nan, 1, GDN_LIMIT_EXACT, 0},
+    {"an infinity", CASE, plant_infinity, 1, GDN_LIMIT_EXACT, 0},
+    {"a flipped bit in a copy", CASE, plant_copy, 1, GDN_LIMIT_EXACT, 0},
+    {"a changed guard byte", CASE, plant_guard, 1, GDN_LIMIT_EXACT, 0},
+    {"the right answer to a long case", LONG_CASE, plant_nothing, 0, GDN_LIMIT_EXACT, 0},
+    {"an element beyond the noise floor", LONG_CASE, plant_largest, 1,
+     GDN_LIMIT_FLOOR_LARGEST, 1},
     {"a state with too large a root mean square error", LONG_CASE, plant_state, 1,
-     GDN_LIMIT_FLOOR_RMS},
-    {"outputs rounded to the wrong side", LONG_CASE, plant_roundings, 1, GDN_LIMIT_ROUNDED},
+     GDN_LIMIT_FLOOR_RMS, 0},
+    {"outputs rounded to the wrong side", LONG_CASE, plant_roundings, 1, GDN_LIMIT_ROUNDED,
+     0},
 };
 
 static gdn_status expect(const char *fault, int expected, const gdn_run_result *run,
@@ -128,17 +157,18 @@ static gdn_status expect(const char *fault, int expected, const gdn_run_result *
                          fault, found, expected);
 }
 
-/* That no element was beyond its limit, so that nothing but `kind` can have seen the fault.
- */
-static gdn_status expect_kind(const char *fault, gdn_limit_kind kind,
-                              const gdn_case_result *result, gdn_error *err) {
+/* That no other element was beyond its limit, so that nothing but the fault's own limit can
+ * have seen it. */
+static gdn_status expect_kind(const planted *plan, const gdn_case_result *result,
+                              gdn_error *err) {
     const gdn_tensor_result *worst = gdn_case_worst(result);
-    if (kind == GDN_LIMIT_EXACT ||
-        (worst && worst->failed == 0 && worst->binding == kind)) {
+    if (plan->kind == GDN_LIMIT_EXACT ||
+        (worst && worst->failed == plan->failed && worst->binding == plan->kind)) {
         return GDN_OK;
     }
-    return gdn_error_set(err, GDN_ERR_BLIND, "trip-wire: %s was not seen by %s: %s", fault,
-                         gdn_limit_kind_name(kind), result->message ? result->message : "");
+    return gdn_error_set(err, GDN_ERR_BLIND, "trip-wire: %s was not seen by %s: %s",
+                         plan->name, gdn_limit_kind_name(plan->kind),
+                         result->message ? result->message : "");
 }
 
 static gdn_status try_faults(const char *test, const gdn_problem *problem,
@@ -158,7 +188,7 @@ static gdn_status try_faults(const char *test, const gdn_problem *problem,
             status = expect(FAULTS[i].name, FAULTS[i].exit_code, &run, err);
         }
         if (status == GDN_OK) {
-            status = expect_kind(FAULTS[i].name, FAULTS[i].kind, &result, err);
+            status = expect_kind(&FAULTS[i], &result, err);
         }
         gdn_case_result_destroy(&result);
         GDN_TRY(status);

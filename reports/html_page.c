@@ -134,10 +134,24 @@ static void put_number_cell(FILE *out, double x) {
     fputs("</td>", out);
 }
 
+/* Whose budget it is; of a head, with its figures: `worst` is about elements. */
+static void put_binding(FILE *out, const gdn_tensor_result *t) {
+    const bool head = t->pool.head >= 0 && t->binding == t->pool.kind;
+    fprintf(out, "<td>%s", gdn_limit_kind_name(t->binding));
+    if (head) {
+        fprintf(out, ", head %lld: ", (long long)t->pool.head);
+        gdn_put_number(out, t->pool.found);
+        fputs(" of ", out);
+        gdn_put_number(out, t->pool.limit);
+    }
+    fputs("</td>", out);
+}
+
 static void put_tensors(FILE *out, const gdn_case_result *c) {
     fputs("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"tensors\">"
           "<table><tr><th>tensor</th><th>type</th><th class=\"num\">beyond</th>"
-          "<th class=\"num\">budget</th><th>worst</th><th class=\"num\">found</th>"
+          "<th class=\"num\">budget</th><th>of limit</th><th>worst</th>"
+          "<th class=\"num\">found</th>"
           "<th class=\"num\">expected</th><th class=\"num\">limit</th>"
           "<th class=\"num\">rel. L2</th><th>first bad</th><th>upstream says</th></tr>",
           out);
@@ -148,6 +162,7 @@ static void put_tensors(FILE *out, const gdn_case_result *c) {
         fprintf(out, "</td><td>%s</td><td class=\"num\">%lld of %lld</td>",
                 gdn_dtype_name(t->dtype), (long long)t->failed, (long long)t->compared);
         put_number_cell(out, t->budget);
+        put_binding(out, t);
         fputs("<td>", out);
         gdn_put_html(out, t->worst, false);
         fputs("</td>", out);

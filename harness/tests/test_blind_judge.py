@@ -21,6 +21,20 @@ BREAKS = {
     "NaN is a wildcard": (
         "harness/judge.c", "const bool ok = isnan(golden) && isnan(found);",
         "const bool ok = true;"),
+    "an infinity is near every number": (
+        "harness/judge.c",
+        "const bool ok = isinf(gdn_round_to(reach, storage)) && (reach > 0) == (found > 0);",
+        "const bool ok = true;"),
+    "the noise floor of an element is forgotten": (
+        "harness/judge.c", "if (floor < bound) {", "if (false) {"),
+    "the noise floor of an element is a hundred times too large": (
+        "harness/floor_limit.c", "const double error = limit->largest + OPERAND",
+        "const double error = 100.0 * limit->largest + OPERAND"),
+    "an element that differs is not counted": (
+        "harness/floor_limit.c", "sums->differ += found != rounded;", ""),
+    "a head may be a hundred limits off": (
+        "harness/judge.c", "const bool ok = (found <= limit);",
+        "const bool ok = !(found > 100.0 * limit);"),
     "copies are not compared": (
         "harness/judge.c", "        p->failed++;\n        add_upstream(c->upstream, p, g, f);",
         ""),
