@@ -122,6 +122,7 @@ const char *const GDN_RELATION_NAMES[] = {
     [GDN_RELATION_REQUERIED] = "requeried",
     [GDN_RELATION_RECALLED] = "recalled",
     [GDN_RELATION_COMMUTED] = "commuted",
+    [GDN_RELATION_REUSED] = "reused",
     [GDN_RELATION_COUNT] = NULL,
 };
 

@@ -146,6 +146,7 @@ typedef enum gdn_relation {
     GDN_RELATION_REQUERIED,
     GDN_RELATION_RECALLED,
     GDN_RELATION_COMMUTED,
+    GDN_RELATION_REUSED,
     GDN_RELATION_COUNT
 } gdn_relation;
 

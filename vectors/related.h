@@ -20,7 +20,9 @@
  *   heads_permuted     heads rotated; lanes_permuted: value dimensions reversed
  *   requeried          other queries: states must not care
  *   recalled           beta 1 and q = k: out is v K^-1/2, what the delta rule is for
- *   commuted           a and dt_bias, which are added, change places (one token) */
+ *   commuted           a and dt_bias, which are added, change places (one token)
+ *   reused             the same call again, after one of other shape: what a device keeps
+ *                      from call to call must fit the next one */
 #ifndef GDN_RELATED_H
 #define GDN_RELATED_H
 

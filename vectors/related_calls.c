@@ -347,6 +347,34 @@ static gdn_status repeated(gdn_related *r, gdn_error *err) {
     return GDN_OK;
 }
 
+/* Strangers only, `rounds` times as many as the case has, or one if that is 0. */
+static gdn_status add_strangers(gdn_related *r, size_t rounds, gdn_error *err) {
+    const size_t n = base_of(r)->n_sequences;
+    const size_t count = rounds > 0 ? rounds * n : 1;
+    gdn_related_call *call;
+    GDN_TRY(gdnp_related_add(r, base_of(r), count, &call, err));
+    for (int spec = 0; spec < 2; spec++) {
+        for (size_t i = 0; i < count; i++) {
+            const int64_t round = (int64_t)(i / n);
+            gdn_related_sequence tie = stranger_to(r, i % n);
+            tie.sequence.source += round * (int64_t)n;
+            tie.sequence.first_item += round * gdn_case_tokens(base_of(r));
+            if (is_spec(&tie.sequence) == (spec == 1)) {
+                append(call, &tie);
+            }
+        }
+    }
+    return GDN_OK;
+}
+
+static gdn_status reused(gdn_related *r, gdn_error *err) {
+    const gdn_twist none = {0};
+    GDN_TRY(add_strangers(r, 2, err));
+    GDN_TRY(add_twisted(r, &none, err));
+    GDN_TRY(add_strangers(r, 0, err));
+    return add_twisted(r, &none, err);
+}
+
 gdn_status gdnp_related_calls(gdn_related *r, gdn_error *err) {
     const gdn_twist pool = {.pool = 1}, heads = {.heads = true}, lanes = {.lanes = true},
                     queries = {.queries = true};
@@ -383,6 +411,8 @@ gdn_status gdnp_related_calls(gdn_related *r, gdn_error *err) {
         return recalled(r, err);
     case GDN_RELATION_COMMUTED:
         return commuted(r, err);
+    case GDN_RELATION_REUSED:
+        return reused(r, err);
     case GDN_RELATION_NONE:
     case GDN_RELATION_COUNT:
         break;

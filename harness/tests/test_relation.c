@@ -43,6 +43,7 @@ static const struct {
     {GDN_RELATION_VERIFY_IS_DECODE, "accepted_off_by_one",
      ATTENTION "\"batch\": \"spec3x3\", \"accepted\": \"one\""},
     {GDN_RELATION_REPEATED, "", DELTA "\"batch\": \"pre1x9\""},
+    {GDN_RELATION_REUSED, "", DELTA "\"batch\": \"pre1x9\""},
     {GDN_RELATION_HEADS_PERMUTED, "heads_tiled", DELTA "\"batch\": \"pre1x9\""},
     {GDN_RELATION_LANES_PERMUTED, "state_transposed", DELTA "\"batch\": \"pre1x9\""},
     {GDN_RELATION_REQUERIED, "qk_swapped", ATTENTION "\"batch\": \"pre1x9\""},
