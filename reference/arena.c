@@ -177,7 +177,8 @@ gdn_status gdn_arena_create(gdn_arena *arena, const gdn_tensor *shapes, size_t c
 
     *arena = (gdn_arena){.fd = -1};
     GDN_TRY(measure(shapes, count, misaligned, &bytes, &held, &name_bytes, err));
-    /* Every page but those of holes gets written; beyond the machine's memory that ends by the OOM killer. */
+    /* Every page but those of holes gets written; beyond the machine's memory that ends by
+     * the OOM killer. */
     const long pages = sysconf(_SC_PHYS_PAGES);
     if (pages > 0 && held / (size_t)sysconf(_SC_PAGESIZE) > (size_t)pages) {
         return gdn_error_set(err, GDN_ERR_OOM,
