@@ -13,7 +13,9 @@ static gdn_status lay_out(gdn_problem *problem, const gdn_case *test,
                           const gdn_tensor *tensors, size_t n_tensors,
                           const gdn_scalar *scalars, size_t n_scalars, gdn_error *err) {
     GDN_TRY(gdn_arena_create(&problem->arena, tensors, n_tensors, test->misaligned, err));
-    memcpy(problem->scalars, scalars, n_scalars * sizeof *scalars);
+    if (n_scalars > 0) {
+        memcpy(problem->scalars, scalars, n_scalars * sizeof *scalars);
+    }
     problem->n_scalars = n_scalars;
     problem->call = (gdn_call){
         .struct_size = sizeof(gdn_call),
