@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fit_heads.h"
 #include "invisible.h"
+#include "judge.h"
 #include "pattern.h"
 
 /* A suspect that explains must foretell this share of what is wrong: the rest may lie
@@ -20,6 +22,11 @@
 #define LEFT_SHARE    0.25
 #define NEXT_FACTOR   2.0
 #define NAMED_AT_MOST 4
+
+/* Where no element is beyond its limit, what explains a head leaves this share of the squared
+ * errors: thousands of errors of a device that is merely inexact do not fall to a quarter by
+ * accident. Others that leave twice as much are worse names. */
+#define LEFT_ENERGY 0.25
 
 /* Below this many state elements times tokens the reference gains nothing by its own
  * threads, and suspects run side by side. */
@@ -270,12 +277,105 @@ static gdn_status start(gdn_diagnosis *d, search *s, const gdn_problem *problem,
     return GDN_OK;
 }
 
-/* Nothing is beyond its limit: what failed the case is a figure of a whole head. */
-static gdn_status nothing_wrong(gdn_diagnosis *d, search *s, gdn_error *err) {
-    gdn_fit_golden_destroy(&s->judged);
+static gdn_status nothing_wrong(gdn_diagnosis *d, gdn_error *err) {
     d->finding = GDN_FOUND_NOTHING_WRONG;
     d->text = strdup("a correct kernel explains every element");
     return d->text ? GDN_OK : gdn_error_set(err, GDN_ERR_OOM, "no memory for a text");
+}
+
+/* Every suspect by the figures of whole heads; the fit's residual is its energy. */
+static gdn_status fit_heads(gdn_diagnosis *d, const search *s, const gdn_golden *golden,
+                            const gdn_case_result *failed, gdn_error *err) {
+    gdn_heads_fit correct;
+    GDN_TRY(gdn_heads_fit_measure(&correct, s->problem, golden,
+                                  s->problem->call.conventions, failed, err));
+    double least = LEFT_ENERGY * correct.energy;
+    d->correct.residual = correct.energy;
+    d->n_ranking = s->suspects->count;
+    for (size_t i = 0; i < d->n_ranking; i++) {
+        const gdn_deviation *row = &s->suspects->items[i];
+        gdn_hypothesis *h = &d->ranking[i];
+        gdn_heads_fit fit = {0};
+        gdn_conventions bent;
+        *h = (gdn_hypothesis){.suspect = i, .other = SIZE_MAX};
+        h->pruned = gdn_invisible_proof(row, s->problem->test) ||
+                    gdn_deviation_is_idle(row, s->problem->call.conventions);
+        if (h->pruned) {
+            continue;
+        }
+        GDN_TRY(bend(&bent, s, h, err));
+        GDN_TRY(gdn_heads_fit_measure(&fit, s->problem, golden, &bent, failed, err));
+        d->n_run++;
+        h->fit.applies = fit.applies;
+        h->fit.residual = fit.energy;
+        h->explains =
+            fit.applies && fit.passes && fit.energy <= LEFT_ENERGY * correct.energy;
+        least = h->explains && fit.energy < least ? fit.energy : least;
+    }
+    for (size_t i = 0; i < d->n_ranking; i++) {
+        gdn_hypothesis *h = &d->ranking[i];
+        h->explains = h->explains && h->fit.residual <= NEXT_FACTOR * least;
+    }
+    qsort(d->ranking, d->n_ranking, sizeof *d->ranking, by_fit);
+    return GDN_OK;
+}
+
+/* "head 3 of ssm_state: floor_rms 1.42 of its limit". */
+static void write_head(FILE *out, const gdn_case_result *failed) {
+    const gdn_tensor_result *worst = gdn_case_worst(failed);
+    fprintf(out, "head %lld of %s: %s %.3g of its limit", (long long)worst->pool.head,
+            worst->name, gdn_limit_kind_name(worst->binding), worst->budget);
+}
+
+static gdn_status conclude_heads(gdn_diagnosis *d, const search *s,
+                                 const gdn_case_result *failed, gdn_error *err) {
+    char *text = NULL;
+    size_t size = 0;
+    d->n_named = count_named(d, s->suspects);
+    d->finding = d->n_named == 0   ? GDN_FOUND_PATTERN
+                 : d->n_named == 1 ? GDN_FOUND_DIAGNOSED
+                                   : GDN_FOUND_CONSISTENT;
+    d->names = d->n_named > 0 ? write_names(d, s->suspects) : NULL;
+    FILE *out = open_memstream(&text, &size);
+    if (out && d->n_named == 0) {
+        fputs("no element is beyond its limit, and no known bug explains ", out);
+        write_head(out, failed);
+    } else if (out) {
+        fprintf(out, "%s: %s (no element is beyond its limit; explains ", d->names,
+                d->n_named == 1 ? s->suspects->items[d->ranking[0].suspect].symptom
+                                : "alike in this case");
+        write_head(out, failed);
+        fputc(')', out);
+    }
+    if (out) {
+        fclose(out);
+    }
+    d->text = text;
+    return text && (d->names || d->n_named == 0)
+               ? GDN_OK
+               : gdn_error_set(err, GDN_ERR_OOM, "no memory for a text");
+}
+
+/* No element is beyond its limit: the device is right, or what failed the case is a figure
+ * of a whole head. */
+static gdn_status diagnose_heads(gdn_diagnosis *d, search *s, const gdn_golden *golden,
+                                 gdn_error *err) {
+    gdn_case_result failed = {0};
+    gdn_fit_golden_destroy(&s->judged);
+    gdn_status status = gdn_judge_case(s->problem, golden, &failed, err);
+    if (status == GDN_OK && failed.verdict == GDN_PASS) {
+        status = nothing_wrong(d, err);
+    } else if (status == GDN_OK) {
+        status = fit_heads(d, s, golden, &failed, err);
+        if (status == GDN_OK) {
+            status = conclude_heads(d, s, &failed, err);
+        }
+    }
+    gdn_case_result_destroy(&failed);
+    if (status != GDN_OK) {
+        gdn_diagnosis_destroy(d);
+    }
+    return status;
 }
 
 /* Whether exactly one of the hints explains the case; it is then the whole ranking. */
@@ -303,7 +403,7 @@ gdn_status gdn_diagnose(gdn_diagnosis *d, const gdn_problem *problem,
     bool found = false;
     gdn_status status = start(d, &s, problem, golden, suspects, suspects->count, err);
     if (status == GDN_OK && s.correct.wrong == 0) {
-        return nothing_wrong(d, &s, err);
+        return diagnose_heads(d, &s, golden, err);
     }
     if (status == GDN_OK) {
         status = try_hints(d, &s, hints, &found, err);
@@ -336,7 +436,8 @@ gdn_status gdn_diagnose_pairs(gdn_diagnosis *d, const gdn_problem *problem,
     const size_t n = suspects->n_rows;
     gdn_status status = start(d, &s, problem, golden, suspects, n * n / 2, err);
     if (status == GDN_OK && s.correct.wrong == 0) {
-        return nothing_wrong(d, &s, err);
+        gdn_fit_golden_destroy(&s.judged);
+        return nothing_wrong(d, err);
     }
     for (size_t i = 0; status == GDN_OK && i < n; i++) {
         for (size_t j = i + 1; j < n; j++) {

@@ -200,13 +200,25 @@ class KillMatrix(Case):
         return json.loads(out) if code != 2 else None
 
     def test_unseen_deviations_are_killed(self):
-        rows = [{"name": "eps_of_the_cpu", "symptom": "eps 1e-5 instead of 1e-6",
-                 "field": "l2norm_eps", "value": "1e-5"},
-                {"name": "softplus_cut", "symptom": "softplus(x) = x from 2 on",
-                 "field": "softplus_threshold", "value": "2"}]
+        unseen = [
+            ("eps_of_the_cpu", "l2norm_eps", "1e-5"),
+            ("eps_huge", "l2norm_eps", "0.01"),
+            ("eps_none", "l2norm_eps", "0"),
+            ("eps_as_floor", "l2norm_form", "max"),
+            ("softplus_cut", "softplus_threshold", "2"),
+            ("softplus_early", "softplus_threshold", "0"),
+            ("softplus_sharp", "softplus_beta", "4"),
+            ("beta_thrice", "beta_rounding", "thrice_in_decode"),
+            ("keys_rounded_late", "chunk_qk", "scaled"),
+            ("line_rolls", "conv_window", "rolling"),
+            ("y_unrounded", "conv_output", "none"),
+            ("state_rounded_by_chunk", "state_carry", "chunk"),
+        ]
+        rows = [{"name": name, "symptom": f"{field} is {value}", "field": field, "value": value}
+                for name, field, value in unseen]
         matrix = self.mutate(0, rows)
-        self.assertEqual([row["standing"] for row in matrix], ["killed", "killed"])
-        self.assertTrue(all(row["killers"] for row in matrix))
+        self.assertEqual([row["standing"] for row in matrix], ["killed"] * len(unseen))
+        self.assertTrue(all(len(row["killers"]) == 2 for row in matrix))
 
     def test_change_that_changes_nothing_is_invisible_and_red(self):
         rows = [{"name": "none", "symptom": "nothing", "field": "spec_column",

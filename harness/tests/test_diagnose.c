@@ -374,6 +374,41 @@ static void test_doctor_shares_and_stops(void **state) {
     close_bench(&b);
 }
 
+/* Where no element is beyond its limit, but a head's root mean square error is. */
+static const char HEADS[] =
+    "{\"op\": \"gated_delta_rule\", \"profile\": \"vllm-triton\", \"batch\": \"pre1x128\","
+    " \"num_k_heads\": 2, \"num_v_heads\": 4, \"head_k_dim\": 64, \"head_v_dim\": 64}";
+
+static void test_bug_that_only_heads_show_is_named(void **state) {
+    (void)state;
+    bench b;
+    open_bench(&b, HEADS);
+    const gdn_conventions bent = bend(&b, "slip", "state_rounded");
+    run_device(&b, &bent);
+    gdn_diagnosis d = diagnose(&b);
+    assert_int_equal(d.correct.wrong, 0);
+    assert_int_equal(d.finding, GDN_FOUND_DIAGNOSED);
+    assert_string_equal(d.names, "state_rounded");
+    assert_non_null(strstr(d.text, "of ssm_state: floor_rms"));
+    gdn_diagnosis_destroy(&d);
+    close_bench(&b);
+}
+
+/* Errors of that size that no bug makes. */
+static void test_inexact_heads_are_blamed_on_nobody(void **state) {
+    (void)state;
+    bench b;
+    open_bench(&b, HEADS);
+    run_device(&b, &b.test.conventions);
+    answer_with_errors(&b, 0.9);
+    gdn_diagnosis d = diagnose(&b);
+    assert_int_equal(d.correct.wrong, 0);
+    assert_int_equal(d.finding, GDN_FOUND_PATTERN);
+    assert_null(d.names);
+    gdn_diagnosis_destroy(&d);
+    close_bench(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_correct_kernel_is_never_blamed),
@@ -386,6 +421,8 @@ int main(void) {
         cmocka_unit_test(test_rank_of_a_state_residual),
         cmocka_unit_test(test_stray_bytes_are_located),
         cmocka_unit_test(test_doctor_shares_and_stops),
+        cmocka_unit_test(test_bug_that_only_heads_show_is_named),
+        cmocka_unit_test(test_inexact_heads_are_blamed_on_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
