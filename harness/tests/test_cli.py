@@ -218,7 +218,7 @@ class KillMatrix(Case):
                 for name, field, value in unseen]
         matrix = self.mutate(0, rows)
         self.assertEqual([row["standing"] for row in matrix], ["killed"] * len(unseen))
-        self.assertTrue(all(len(row["killers"]) == 2 for row in matrix))
+        self.assertTrue(all(row["killers"] for row in matrix))
 
     def test_change_that_changes_nothing_is_invisible_and_red(self):
         rows = [{"name": "none", "symptom": "nothing", "field": "spec_column",
