@@ -18,11 +18,12 @@ void memory_fill_table(ze_mem_dditable_t *table);
 void module_fill_tables(ze_module_dditable_t *modules, ze_module_build_log_dditable_t *logs,
                         ze_kernel_dditable_t *kernels);
 
-/* X(entry): those of each table that the driver lacks. */
+/* X(object, entry): those of each table that the driver lacks. */
 #define GLOBAL_LACKS(X)
 #define DRIVER_LACKS(X)                                                                    \
     X(Driver, GetIpcProperties)                                                            \
-    X(Driver, GetExtensionProperties) X(Driver, GetExtensionFunctionAddress)
+    X(Driver, GetExtensionProperties)                                                      \
+    X(Driver, GetExtensionFunctionAddress)
 #define DEVICE_LACKS(X)                                                                    \
     X(Device, GetComputeProperties)                                                        \
     X(Device, GetModuleProperties)                                                         \
@@ -32,15 +33,20 @@ void module_fill_tables(ze_module_dditable_t *modules, ze_module_build_log_ddita
     X(Device, GetExternalMemoryProperties)                                                 \
     X(Device, GetP2PProperties)                                                            \
     X(Device, CanAccessPeer)                                                               \
-    X(Device, GetStatus) X(Device, GetGlobalTimestamps) X(Device, ReserveCacheExt)         \
-        X(Device, SetCacheAdviceExt) X(Device, PciGetPropertiesExt)
+    X(Device, GetStatus)                                                                   \
+    X(Device, GetGlobalTimestamps)                                                         \
+    X(Device, ReserveCacheExt)                                                             \
+    X(Device, SetCacheAdviceExt)                                                           \
+    X(Device, PciGetPropertiesExt)
 #define DEVICE_EXP_LACKS(X) X(DeviceExp, GetFabricVertexExp)
 #define CONTEXT_LACKS(X)                                                                   \
     X(Context, GetStatus)                                                                  \
     X(Context, SystemBarrier)                                                              \
     X(Context, MakeMemoryResident)                                                         \
     X(Context, EvictMemory)                                                                \
-    X(Context, MakeImageResident) X(Context, EvictImage) X(Context, CreateEx)
+    X(Context, MakeImageResident)                                                          \
+    X(Context, EvictImage)                                                                 \
+    X(Context, CreateEx)
 #define COMMAND_QUEUE_LACKS(X)
 #define COMMAND_LIST_LACKS(X)                                                              \
     X(CommandList, Reset)                                                                  \
@@ -51,33 +57,49 @@ void module_fill_tables(ze_module_dditable_t *modules, ze_module_build_log_ddita
     X(CommandList, AppendMemoryCopyFromContext)                                            \
     X(CommandList, AppendImageCopy)                                                        \
     X(CommandList, AppendImageCopyRegion)                                                  \
-    X(CommandList, AppendImageCopyToMemory) X(CommandList, AppendImageCopyFromMemory)      \
-        X(CommandList, AppendMemoryPrefetch) X(CommandList, AppendMemAdvise)               \
-            X(CommandList, AppendSignalEvent) X(CommandList, AppendWaitOnEvents)           \
-                X(CommandList, AppendEventReset)                                           \
-                    X(CommandList, AppendQueryKernelTimestamps)                            \
-                        X(CommandList, AppendLaunchCooperativeKernel)                      \
-                            X(CommandList, AppendLaunchKernelIndirect)                     \
-                                X(CommandList, AppendLaunchMultipleKernelsIndirect)        \
-                                    X(CommandList, AppendImageCopyToMemoryExt)             \
-                                        X(CommandList, AppendImageCopyFromMemoryExt)
+    X(CommandList, AppendImageCopyToMemory)                                                \
+    X(CommandList, AppendImageCopyFromMemory)                                              \
+    X(CommandList, AppendMemoryPrefetch)                                                   \
+    X(CommandList, AppendMemAdvise)                                                        \
+    X(CommandList, AppendSignalEvent)                                                      \
+    X(CommandList, AppendWaitOnEvents)                                                     \
+    X(CommandList, AppendEventReset)                                                       \
+    X(CommandList, AppendQueryKernelTimestamps)                                            \
+    X(CommandList, AppendLaunchCooperativeKernel)                                          \
+    X(CommandList, AppendLaunchKernelIndirect)                                             \
+    X(CommandList, AppendLaunchMultipleKernelsIndirect)                                    \
+    X(CommandList, AppendImageCopyToMemoryExt)                                             \
+    X(CommandList, AppendImageCopyFromMemoryExt)
 #define IMAGE_LACKS(X)                                                                     \
     X(Image, GetProperties)                                                                \
-    X(Image, Create) X(Image, Destroy) X(Image, GetAllocPropertiesExt)
-#define IMAGE_EXP_LACKS(X) X(ImageExp, GetMemoryPropertiesExp) X(ImageExp, ViewCreateExp)
+    X(Image, Create)                                                                       \
+    X(Image, Destroy)                                                                      \
+    X(Image, GetAllocPropertiesExt)
+#define IMAGE_EXP_LACKS(X)                                                                 \
+    X(ImageExp, GetMemoryPropertiesExp)                                                    \
+    X(ImageExp, ViewCreateExp)
 #define FENCE_LACKS(X)                                                                     \
     X(Fence, Create)                                                                       \
-    X(Fence, Destroy) X(Fence, HostSynchronize) X(Fence, QueryStatus) X(Fence, Reset)
+    X(Fence, Destroy)                                                                      \
+    X(Fence, HostSynchronize)                                                              \
+    X(Fence, QueryStatus)                                                                  \
+    X(Fence, Reset)
 #define EVENT_POOL_LACKS(X)                                                                \
-    X(EventPool, GetIpcHandle) X(EventPool, OpenIpcHandle) X(EventPool, CloseIpcHandle)
-#define EVENT_LACKS(X)     X(Event, HostSignal) X(Event, QueryStatus)
+    X(EventPool, GetIpcHandle)                                                             \
+    X(EventPool, OpenIpcHandle)                                                            \
+    X(EventPool, CloseIpcHandle)
+#define EVENT_LACKS(X)                                                                     \
+    X(Event, HostSignal)                                                                   \
+    X(Event, QueryStatus)
 #define EVENT_EXP_LACKS(X) X(EventExp, QueryTimestampsExp)
 #define MODULE_LACKS(X)                                                                    \
     X(Module, DynamicLink)                                                                 \
     X(Module, GetNativeBinary)                                                             \
     X(Module, GetGlobalPointer)                                                            \
     X(Module, GetKernelNames)                                                              \
-    X(Module, GetProperties) X(Module, GetFunctionPointer) X(Module, InspectLinkageExt)
+    X(Module, GetProperties)                                                               \
+    X(Module, GetFunctionPointer)                                                          \
+    X(Module, InspectLinkageExt)
 #define MODULE_BUILD_LOG_LACKS(X)
 #define KERNEL_LACKS(X)                                                                    \
     X(Kernel, SetCacheConfig)                                                              \
@@ -85,27 +107,42 @@ void module_fill_tables(ze_module_dditable_t *modules, ze_module_build_log_ddita
     X(Kernel, SuggestMaxCooperativeGroupCount)                                             \
     X(Kernel, SetIndirectAccess)                                                           \
     X(Kernel, GetIndirectAccess)                                                           \
-    X(Kernel, GetSourceAttributes) X(Kernel, GetProperties) X(Kernel, GetName)
-#define KERNEL_EXP_LACKS(X)   X(KernelExp, SetGlobalOffsetExp) X(KernelExp, SchedulingHintExp)
-#define SAMPLER_LACKS(X)      X(Sampler, Create) X(Sampler, Destroy)
-#define PHYSICAL_MEM_LACKS(X) X(PhysicalMem, Create) X(PhysicalMem, Destroy)
+    X(Kernel, GetSourceAttributes)                                                         \
+    X(Kernel, GetProperties)                                                               \
+    X(Kernel, GetName)
+#define KERNEL_EXP_LACKS(X)                                                                \
+    X(KernelExp, SetGlobalOffsetExp)                                                       \
+    X(KernelExp, SchedulingHintExp)
+#define SAMPLER_LACKS(X)                                                                   \
+    X(Sampler, Create)                                                                     \
+    X(Sampler, Destroy)
+#define PHYSICAL_MEM_LACKS(X)                                                              \
+    X(PhysicalMem, Create)                                                                 \
+    X(PhysicalMem, Destroy)
 #define MEM_LACKS(X)                                                                       \
     X(Mem, AllocHost)                                                                      \
     X(Mem, GetAllocProperties)                                                             \
-    X(Mem, GetIpcHandle) X(Mem, OpenIpcHandle) X(Mem, CloseIpcHandle) X(Mem, FreeExt)
+    X(Mem, GetIpcHandle)                                                                   \
+    X(Mem, OpenIpcHandle)                                                                  \
+    X(Mem, CloseIpcHandle)                                                                 \
+    X(Mem, FreeExt)
 #define VIRTUAL_MEM_LACKS(X)                                                               \
     X(VirtualMem, Reserve)                                                                 \
     X(VirtualMem, Free)                                                                    \
     X(VirtualMem, QueryPageSize)                                                           \
     X(VirtualMem, Map)                                                                     \
-    X(VirtualMem, Unmap) X(VirtualMem, SetAccessAttribute) X(VirtualMem, GetAccessAttribute)
+    X(VirtualMem, Unmap)                                                                   \
+    X(VirtualMem, SetAccessAttribute)                                                      \
+    X(VirtualMem, GetAccessAttribute)
 #define FABRIC_VERTEX_EXP_LACKS(X)                                                         \
     X(FabricVertexExp, GetExp)                                                             \
     X(FabricVertexExp, GetSubVerticesExp)                                                  \
-    X(FabricVertexExp, GetPropertiesExp) X(FabricVertexExp, GetDeviceExp)
+    X(FabricVertexExp, GetPropertiesExp)                                                   \
+    X(FabricVertexExp, GetDeviceExp)
 #define FABRIC_EDGE_EXP_LACKS(X)                                                           \
     X(FabricEdgeExp, GetExp)                                                               \
-    X(FabricEdgeExp, GetVerticesExp) X(FabricEdgeExp, GetPropertiesExp)
+    X(FabricEdgeExp, GetVerticesExp)                                                       \
+    X(FabricEdgeExp, GetPropertiesExp)
 
 #define REFUSAL(object, entry)                                                             \
     static ze_result_t refuse_##object##entry(void) {                                      \
