@@ -10,19 +10,8 @@
 
 #define VOCAB GDNP_LOOP_VOCAB
 
-/* Element number `at` of a dense integer tensor; absent ones are passed over. */
 static void set_int(gdnp_stage *stage, const char *name, int64_t at, int64_t value) {
-    const gdn_tensor *t = gdnp_tensor(stage, name);
-    if (!t) {
-        return;
-    }
-    if (t->dtype == GDN_I64) {
-        ((int64_t *)t->data)[at] = value;
-    } else if (t->dtype == GDN_I32) {
-        ((int32_t *)t->data)[at] = (int32_t)value;
-    } else {
-        ((uint8_t *)t->data)[at] = value != 0;
-    }
+    gdn_problem_set_int(&stage->problem, name, at, value);
 }
 
 /* The law that has one token. */

@@ -34,17 +34,7 @@ static const gdn_tensor *tensor(const sampling *s, const char *name) {
 }
 
 static void set_int(const sampling *s, const char *name, int64_t at, int64_t value) {
-    const gdn_tensor *t = tensor(s, name);
-    if (!t) {
-        return;
-    }
-    if (t->dtype == GDN_I64) {
-        ((int64_t *)t->data)[at] = value;
-    } else if (t->dtype == GDN_I32) {
-        ((int32_t *)t->data)[at] = (int32_t)value;
-    } else {
-        ((uint8_t *)t->data)[at] = value != 0;
-    }
+    gdn_problem_set_int(s->problem, name, at, value);
 }
 
 static void set_law(const sampling *s, const char *name, const double *law) {

@@ -81,6 +81,21 @@ gdn_status gdn_problem_create_shaped(gdn_problem *problem, const gdn_case *test,
     return lay_out(problem, test, tensors, n_tensors, NULL, 0, err);
 }
 
+void gdn_problem_set_int(gdn_problem *problem, const char *name, int64_t at,
+                         int64_t value) {
+    const gdn_tensor *t = gdn_arena_tensor(&problem->arena, name);
+    if (!t) {
+        return;
+    }
+    if (t->dtype == GDN_I64) {
+        ((int64_t *)t->data)[at] = value;
+    } else if (t->dtype == GDN_I32) {
+        ((int32_t *)t->data)[at] = (int32_t)value;
+    } else {
+        ((uint8_t *)t->data)[at] = value != 0;
+    }
+}
+
 void gdn_problem_destroy(gdn_problem *problem) {
     gdn_arena_destroy(&problem->arena);
     *problem = (gdn_problem){0};

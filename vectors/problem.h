@@ -69,6 +69,9 @@ GDN_NODISCARD gdn_status gdn_problem_create_shaped(gdn_problem *problem,
                                                    const gdn_tensor *tensors,
                                                    size_t n_tensors, gdn_error *err);
 
+/// Writes element `at` of a dense integer or bool tensor; an absent one is passed over.
+void gdn_problem_set_int(gdn_problem *problem, const char *name, int64_t at, int64_t value);
+
 void gdn_problem_destroy(gdn_problem *problem);
 
 /// Evaluates the reference on a frozen problem. If GDN_OK is returned the caller destroys
