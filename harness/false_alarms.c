@@ -180,6 +180,15 @@ static gdn_status run_profile(gdn_false_alarms *result, const char *name,
     return status;
 }
 
+static void merge(gdn_false_alarms *into, const gdn_false_alarms *own) {
+    into->runs += own->runs;
+    into->alarms += own->alarms;
+    for (int k = 0; k < 3; k++) {
+        into->budget[k] = fmax(into->budget[k], own->budget[k]);
+    }
+}
+
+/* Profiles side by side; each is the work of one thread. */
 gdn_status gdn_false_alarms_count(gdn_false_alarms *result, const char *profiles, int seeds,
                                   bool relations, FILE *talk, gdn_error *err) {
     struct dirent **entries = NULL;
@@ -187,16 +196,26 @@ gdn_status gdn_false_alarms_count(gdn_false_alarms *result, const char *profiles
     gdn_status status =
         n < 0 ? gdn_error_set(err, GDN_ERR_IO, "cannot read %s", profiles) : GDN_OK;
     *result = (gdn_false_alarms){0};
+#pragma omp parallel for schedule(dynamic, 1)
     for (int i = 0; i < n; i++) {
         const char *end = strstr(entries[i]->d_name, ".json");
-        if (status == GDN_OK && end && end[5] == '\0' &&
-            !strstr(entries[i]->d_name, ".schema")) {
+        gdn_false_alarms own = {0};
+        gdn_error local = {0};
+        gdn_status found = GDN_OK;
+        if (end && end[5] == '\0' && !strstr(entries[i]->d_name, ".schema")) {
             char name[128];
             snprintf(name, sizeof name, "%.*s", (int)(end - entries[i]->d_name),
                      entries[i]->d_name);
-            status = run_profile(result, name, profiles, seeds, relations, talk, err);
+            found = run_profile(&own, name, profiles, seeds, relations, talk, &local);
         }
         free(entries[i]);
+#pragma omp critical(gdn_false_alarms)
+        {
+            merge(result, &own);
+            if (found != GDN_OK) {
+                status = gdn_error_set(err, found, "%s", local.message);
+            }
+        }
     }
     free(entries);
     return status;

@@ -25,7 +25,7 @@ typedef struct gdn_score_names {
     size_t silent;                 ///< nothing is named
     size_t wrong;                  ///< only others are named
     size_t correct, correct_named; ///< right answers, and those that were blamed
-    double slowest;                ///< seconds
+    double slowest;                ///< processor seconds, on one core
     char *slowest_id;
     char **misses; ///< "deviation on case: what was said", of all that are not first
     size_t n_misses;

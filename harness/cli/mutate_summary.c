@@ -183,7 +183,7 @@ static void print_diagnoses(summary *all, const gdn_score_names *n) {
     }
     printf("correct kernels: %zu right answers, %zu of them blamed\n", n->correct,
            n->correct_named);
-    printf("slowest diagnosis: %.2f s on %s\n", n->slowest,
+    printf("slowest diagnosis: %.2f s of one core on %s\n", n->slowest,
            n->slowest_id ? n->slowest_id : "-");
     all->red = all->red || rate < HIT_RATE || n->correct_named > 0;
 }
