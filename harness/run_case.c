@@ -9,6 +9,7 @@
 #include "case_map.h"
 #include "judge.h"
 #include "loop.h"
+#include "perf.h"
 #include "refusal.h"
 #include "relation.h"
 #include "sampling.h"
@@ -120,6 +121,9 @@ gdn_status gdn_run_case(const gdn_planned_case *planned, gdn_session *session,
             result->verdict = GDN_XFAIL;
             result->message = strdup(shipped);
         }
+    }
+    if (status == GDN_OK && ran && session->perf > 0 && result->verdict == GDN_PASS) {
+        status = gdn_perf_measure(result, session, &problem, &golden, session->perf, err);
     }
     if (status == GDN_OK && ran && doctor && result->verdict == GDN_FAIL) {
         status = gdn_doctor_see(doctor, &problem, &golden, result, err);

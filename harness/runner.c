@@ -309,6 +309,7 @@ static gdn_status run_on_device(gdn_run_result *run, const gdn_case_plan *plan,
     gdn_doctor doctor = {0};
     FILE *events = NULL;
     GDN_TRY(gdn_session_open(&session, device, paths->profiles, options->timeout, err));
+    session.perf = options->perf;
     const double start = gdnp_now();
     gdn_known_match(&policy->known, whole, options->device, session.hardware);
     gdn_status status = describe_run(run, plan, &session, options, err);

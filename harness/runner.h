@@ -24,6 +24,7 @@ typedef struct gdn_run_options {
     double timeout;      ///< seconds a case
     bool numerics;       ///< probe the device's arithmetic under each profile (numerics.h)
     bool no_diagnosis;   ///< failing cases are not searched for the bug that explains them
+    int perf;            ///< timed runs of each case that passes; 0: none
     FILE *results;       ///< a line a case that is not a pass
     FILE *progress;      ///< progress bar, or NULL
 } gdn_run_options;

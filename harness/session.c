@@ -269,6 +269,24 @@ gdn_status gdn_session_supports(gdn_session *session, const gdn_problem *problem
     return *supported ? GDN_OK : settle(session, problem->call.op, &reply, result, err);
 }
 
+gdn_status gdn_session_bandwidth(gdn_session *session, double *bytes_per_second,
+                                 gdn_error *err) {
+    if (!session->asked_bandwidth) {
+        gdn_worker_reply reply;
+        GDN_TRY(ensure_worker(session, err));
+        if (!session->lost) {
+            GDN_TRY(gdn_worker_bandwidth(session->worker, session->timeout,
+                                         &session->bandwidth, &reply, err));
+            if (!gdn_worker_alive(session->worker)) {
+                drop_worker(session);
+            }
+        }
+        session->asked_bandwidth = true;
+    }
+    *bytes_per_second = session->bandwidth;
+    return GDN_OK;
+}
+
 gdn_status gdn_session_run(gdn_session *session, const gdn_problem *problem, bool *ran,
                            gdn_case_result *result, gdn_error *err) {
     gdn_worker_reply reply;

@@ -23,6 +23,9 @@ typedef struct gdn_session {
     struct gdn_queue *queue; ///< the second one (queue.h), NULL: none was asked for
     bool lost;
     char *reason; ///< why it is lost
+    int perf; ///< timed runs of each case that passes, set by the caller; 0: none
+    bool asked_bandwidth;
+    double bandwidth; ///< 0: unknown
 } gdn_session;
 
 /// Starts the first worker and opens the device. GDN_ERR_UNSUPPORTED: the hardware or
@@ -48,6 +51,10 @@ GDN_NODISCARD gdn_status gdn_session_supports(gdn_session *session,
 GDN_NODISCARD gdn_status gdn_session_run(gdn_session *session, const gdn_problem *problem,
                                          bool *ran, gdn_case_result *result,
                                          gdn_error *err);
+
+/// Bytes a second of a copy on the device, asked once; 0: it does not tell.
+GDN_NODISCARD gdn_status gdn_session_bandwidth(gdn_session *session,
+                                               double *bytes_per_second, gdn_error *err);
 
 /// The device as an executor: asks whether it takes each problem, then runs it.
 gdn_executor gdn_session_executor(gdn_session *session);

@@ -463,6 +463,20 @@ gdn_status gdn_worker_run(gdn_worker *w, const gdn_call *call, int arena_fd, dou
     return GDN_OK;
 }
 
+gdn_status gdn_worker_bandwidth(gdn_worker *w, double timeout, double *bytes_per_second,
+                                gdn_worker_reply *reply, gdn_error *err) {
+    json_t *answer = NULL;
+    GDN_TRY(ask(w, json_pack("{s:s}", "type", "bandwidth"), -1, "bandwidth", timeout,
+                &answer, reply, err));
+    const double value = json_number_value(json_object_get(answer, "bytes_per_second"));
+    if (answer && (json_object_size(answer) != 2 || !(value > 0.0))) {
+        conclude_garbage(w, reply, "bad answer to bandwidth", "no positive number");
+    }
+    *bytes_per_second = reply->outcome == GDN_WORKER_OK ? value : 0.0;
+    json_decref(answer);
+    return GDN_OK;
+}
+
 void gdn_worker_close(gdn_worker *w, double timeout, gdn_worker_reply *reply) {
     gdn_worker_reply result = {.seconds = -1};
     if (w && !w->dead) {

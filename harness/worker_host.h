@@ -92,6 +92,12 @@ GDN_NODISCARD gdn_status gdn_worker_run(gdn_worker *worker, const gdn_call *call
                                         int arena_fd, double timeout,
                                         gdn_worker_reply *reply, gdn_error *err);
 
+/// Bytes a second of a copy on the device. ERROR: it does not tell, or knows no such
+/// request.
+GDN_NODISCARD gdn_status gdn_worker_bandwidth(gdn_worker *worker, double timeout,
+                                              double *bytes_per_second,
+                                              gdn_worker_reply *reply, gdn_error *err);
+
 /// What the worker answered to hello; NULL before that. Belongs to the worker.
 const gdn_worker_identity *gdn_worker_identify(const gdn_worker *worker);
 

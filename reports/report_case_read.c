@@ -283,6 +283,11 @@ static gdn_status read_notes(gdn_case_result *result, const json_t *json, const 
         GDN_TRY(gdnp_read_number(&result->ratchet.spread, ratchet, "spread", at, err));
         GDN_TRY(gdnp_read_string(&result->ratchet.reason, ratchet, "reason", at, err));
     }
+    const json_t *perf = json_object_get(json, "perf");
+    if (perf) {
+        gdn_json_at(at, where, ".perf");
+        GDN_TRY(gdnp_perf_read(&result->perf, perf, at, err));
+    }
     GDN_TRY(gdnp_read_string(&result->returned, json, "returned", where, err));
     GDN_TRY(gdnp_read_string(&result->first_wrong, json, "first_wrong", where, err));
     GDN_TRY(read_claim(&result->claim, json, where, err));

@@ -85,6 +85,9 @@ static json_t *add_notes(json_t *json, const gdn_case_result *result) {
                                       GDN_CLAIM_NAMES[claim->claimed], "held", claim->held,
                                       "differs", claim->differs));
     }
+    if (json && result->perf.runs > 0) {
+        json_object_set_new(json, "perf", gdnp_perf_json(&result->perf));
+    }
     if (json && result->n_maps > 0) {
         json_t *maps = json_array();
         for (size_t i = 0; i < result->n_maps; i++) {

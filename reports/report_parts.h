@@ -21,6 +21,12 @@ json_t *gdnp_map_json(const gdn_map *map);
 GDN_NODISCARD gdn_status gdnp_map_read(gdn_map *map, const json_t *json, const char *where,
                                        gdn_error *err);
 
+/// What `run --perf` measured. New reference.
+json_t *gdnp_perf_json(const gdn_case_perf *perf);
+
+GDN_NODISCARD gdn_status gdnp_perf_read(gdn_case_perf *perf, const json_t *json,
+                                        const char *where, gdn_error *err);
+
 /// Reads one case; `result` may hold memory even if it fails.
 GDN_NODISCARD gdn_status gdnp_case_read(gdn_case_result *result, const json_t *json,
                                         const char *where, gdn_error *err);

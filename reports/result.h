@@ -139,6 +139,16 @@ typedef struct gdn_case_ratchet {
     char *reason; ///< why it was raised, NULL if it never was
 } gdn_case_ratchet;
 
+/// What a case costs (`run --perf`), in seconds; `runs` 0: not measured.
+typedef struct gdn_case_perf {
+    int runs;
+    bool
+        by_request; ///< request to answer, copies included: the device tells no kernel time
+    double median, least, most;
+    double bytes;     ///< inputs that are there and outputs that are due, each of them once
+    double bandwidth; ///< bytes a second of a copy on the device; 0: it does not tell
+} gdn_case_perf;
+
 typedef struct gdn_case_result {
     char *id;
     gdn_verdict verdict;
@@ -150,10 +160,11 @@ typedef struct gdn_case_result {
     bool golden_stored; ///< golden values came from a vector file, not from the reference
     char digest[17];    ///< of the golden values and limits (gdn_golden_mix); "": unknown
     gdn_case_diagnosis diagnosis;
-    char *known; ///< issue of the known failure that this is, NULL if it is none
+    char *known;       ///< issue of the known failure that this is, NULL if it is none
     char *first_wrong; ///< where a failing case goes wrong first, by prefixes; or NULL
     gdn_case_ratchet ratchet;
     gdn_case_claim claim;
+    gdn_case_perf perf;
     gdn_map maps[GDN_MAPS_CASE];
     size_t n_maps;
     gdn_tensor_result tensors[GDN_MAX_OUTPUTS];
@@ -242,5 +253,8 @@ GDN_NODISCARD gdn_status gdn_report_write(const json_t *report, const char *path
 
 /// The table at the end of a run.
 void gdn_report_table(const gdn_run_result *run, FILE *out);
+
+/// A line for each case that was measured.
+void gdn_report_perf(const gdn_run_result *run, FILE *out);
 
 #endif

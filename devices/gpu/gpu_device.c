@@ -131,8 +131,8 @@ static gdn_status gpu_supports(gdn_device *device, const gdn_call *call, gdn_err
     device->plan.arena = device->plan.scratch = 0;
     GDN_TRY(plan_call(device, call, why));
     /* A process may have opened another device since. */
-    GDN_TRY(check(device, device->driver.context_set(device->context),
-                  GPU_NAME_context_set, why));
+    GDN_TRY(check(device, device->driver.context_set(device->context), GPU_NAME_context_set,
+                  why));
     size_t available = 0, total = 0;
     GDN_TRY(check(device, device->driver.memory_info(&available, &total),
                   GPU_NAME_memory_info, why));
@@ -205,6 +205,40 @@ static gdn_status gpu_run(gdn_device *device, const gdn_call *call, double *seco
     return gpu_run_planned(device, call, seconds, err);
 }
 
+#ifdef GPU_KERNELS_HIP
+/* A copy from one half of the scratch memory to the other, the best of ten. */
+static gdn_status gpu_bandwidth(gdn_device *device, double *bytes_per_second,
+                                gdn_error *err) {
+    enum { TRIES = 10, BLOCKS = 4096 };
+    size_t available = 0, total = 0;
+    if (device->package) {
+        return gdn_error_set(err, GDN_ERR_UNSUPPORTED,
+                             "a package has no kernel that copies");
+    }
+    GDN_TRY(check(device, device->driver.memory_info(&available, &total),
+                  GPU_NAME_memory_info, err));
+    const size_t most = (size_t)1 << 30, share = available / 16 / 4096 * 4096;
+    const size_t bytes = share < most ? share : most;
+    GDN_TRY(gpu_buffer_reserve(device, &device->scratch, 2 * bytes, err));
+    const gk_copy_args args = {
+        .from = (gk_place)(uintptr_t)device->scratch.address,
+        .to = (gk_place)(uintptr_t)(device->scratch.address + bytes),
+        .bytes = (gk_long)bytes,
+    };
+    device->plan.count = 0;
+    GDN_TRY(
+        gpu_plan_add(&device->plan, "gk_copy", BLOCKS, 1, 1, 256, &args, sizeof args, err));
+    double best = 0.0;
+    for (int i = 0; i < TRIES; i++) {
+        double seconds = 0.0;
+        GDN_TRY(gpu_execute(device, &seconds, err));
+        best = i == 0 || seconds < best ? seconds : best;
+    }
+    *bytes_per_second = 2.0 * (double)bytes / best;
+    return GDN_OK;
+}
+#endif
+
 const gdn_device_api gdn_device_v1 = {
     .struct_size = sizeof(gdn_device_api),
     .abi_major = GDN_DEVICE_ABI_MAJOR,
@@ -215,4 +249,7 @@ const gdn_device_api gdn_device_v1 = {
     .identify = gpu_name,
     .supports = gpu_supports,
     .run = gpu_run,
+#ifdef GPU_KERNELS_HIP
+    .bandwidth = gpu_bandwidth,
+#endif
 };

@@ -33,6 +33,18 @@ extern "C" __global__ void __launch_bounds__(256) gk_gating(const gk_gating_args
              gk_beta(b, tail ? args.tail_roundings : args.roundings, (int)args.b.dtype));
 }
 
+/* What memory can do at best, for comparison. */
+extern "C" __global__ void __launch_bounds__(256) gk_copy(const gk_copy_args args) {
+    typedef struct __attribute__((aligned(16))) {
+        unsigned word[4];
+    } gk_words;
+    const long long step = (long long)gridDim.x * blockDim.x;
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+         i < args.bytes / 16; i += step) {
+        ((gk_words *)args.to)[i] = ((const gk_words *)args.from)[i];
+    }
+}
+
 /* Block x: a row, counted from the first. */
 extern "C" __global__ void __launch_bounds__(256) gk_zero(const gk_zero_args args) {
     const long long row = args.first + (long long)blockIdx.x;

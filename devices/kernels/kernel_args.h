@@ -111,6 +111,12 @@ typedef struct gk_zero_args {
     int first, rows, heads, dim;
 } gk_zero_args;
 
+/* Multiples of 16 bytes. */
+typedef struct gk_copy_args {
+    gk_place from, to;
+    gk_long bytes;
+} gk_copy_args;
+
 typedef struct gk_copy_z_args {
     gk_view x; /* [rows, columns] */
     gk_view z; /* [rows, heads, v_dim] */

@@ -71,10 +71,11 @@ static gdn_status check_table(const gdn_device_api *api, const char *path, gdn_e
                              api->struct_size < versions ? 0U : api->abi_major,
                              api->struct_size);
     }
-    if (api->struct_size < sizeof *api) {
+    const size_t required = offsetof(gdn_device_api, bandwidth);
+    if (api->struct_size < required) {
         return gdn_error_set(err, GDN_ERR_ABI,
                              "%s: expected a table of at least %zu bytes but found %u",
-                             path, sizeof *api, api->struct_size);
+                             path, required, api->struct_size);
     }
     const char *missing = !api->name       ? "name"
                           : !api->open     ? "open"
@@ -268,6 +269,16 @@ static gdn_status serve_run(worker *w, json_t *request, json_t **answer, gdn_err
     return status;
 }
 
+static gdn_status serve_bandwidth(worker *w, json_t **answer, gdn_error *err) {
+    double value = 0.0;
+    if (w->api->struct_size < sizeof *w->api || !w->api->bandwidth) {
+        return gdn_error_set(err, GDN_ERR_UNSUPPORTED, "this device does not tell it");
+    }
+    GDN_TRY(w->api->bandwidth(w->device, &value, err));
+    *answer = json_pack("{s:s, s:f}", "type", "bandwidth", "bytes_per_second", value);
+    return GDN_OK;
+}
+
 static gdn_status serve(worker *w, json_t *request, json_t **answer, gdn_error *err) {
     const char *type = json_string_value(json_object_get(request, "type"));
     const bool is_run = type && strcmp(type, "run") == 0;
@@ -280,14 +291,18 @@ static gdn_status serve(worker *w, json_t *request, json_t **answer, gdn_error *
     if (type && strcmp(type, "bye") == 0) {
         return gdn_error_set(err, GDN_ERR_FORMAT, "bye has no members but its id");
     }
-    if (!is_run && !(type && strcmp(type, "supports") == 0)) {
+    const bool is_bandwidth = type && strcmp(type, "bandwidth") == 0;
+    if (!is_run && !is_bandwidth && !(type && strcmp(type, "supports") == 0)) {
         return gdn_error_set(err, GDN_ERR_FORMAT,
-                             "expected a request hello, supports, run or bye but found "
-                             "\"%.80s\"",
+                             "expected a request hello, supports, run, bandwidth or bye "
+                             "but found \"%.80s\"",
                              type ? type : "");
     }
     if (!w->device) {
         return gdn_error_set(err, GDN_ERR_FORMAT, "%s came before hello", type);
+    }
+    if (is_bandwidth) {
+        return serve_bandwidth(w, answer, err);
     }
     return is_run ? serve_run(w, request, answer, err)
                   : serve_supports(w, request, answer, err);

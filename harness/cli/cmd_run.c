@@ -10,10 +10,12 @@
 #include "doctor.h"
 #include "forms.h"
 #include "out_file.h"
+#include "perf.h"
 #include "runner.h"
 #include "shards.h"
 
-#define DEFAULT_TIMEOUT 120.0
+#define DEFAULT_TIMEOUT   120.0
+#define DEFAULT_PERF_RUNS 20
 
 enum {
     KEY_TIMEOUT = 256,
@@ -30,7 +32,8 @@ enum {
     KEY_KNOWN,
     KEY_RETRY,
     KEY_RATCHET,
-    KEY_JUNIT
+    KEY_JUNIT,
+    KEY_PERF
 };
 
 static const struct argp_option OPTIONS[] = {
@@ -56,6 +59,8 @@ static const struct argp_option OPTIONS[] = {
      "Read the device's arithmetic off it and hold it against what each profile claims", 0},
     {"no-diagnosis", KEY_NO_DIAGNOSIS, NULL, 0,
      "Do not search failing cases for the known bug that explains them", 0},
+    {"perf", KEY_PERF, "RUNS", OPTION_ARG_OPTIONAL,
+     "Time each case that passes over RUNS runs more (default 20), and judge the last", 0},
     {"junit", KEY_JUNIT, "FILE", 0, "Write JUnit XML", 0},
     {"events", KEY_EVENTS, "FILE", 0, "Write the event stream, - for stdout", 0},
     {0},
@@ -130,6 +135,10 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case KEY_RATCHET:
         a->run.ratchet = arg;
         return 0;
+    case KEY_PERF:
+        a->run.perf = arg ? (int)gdn_cli_count(state, "--perf", arg, 1, GDN_PERF_MOST_RUNS)
+                          : DEFAULT_PERF_RUNS;
+        return 0;
     case KEY_JUNIT:
         a->junit = arg;
         return 0;
@@ -165,6 +174,7 @@ static gdn_status write_files(const gdn_run_result *run, const arguments *a,
 
 static int finish(const gdn_run_result *run, const arguments *a) {
     gdn_doctor_summary(run, stdout);
+    gdn_report_perf(run, stdout);
     gdn_report_table(run, stdout);
     if (run->complaint) {
         fprintf(stderr, "gdn-conform: %s\n", run->complaint);

@@ -202,6 +202,7 @@ static const entry ENTRIES[] = {
     ENTRY(gk_pack_args, gk_pack),
     ENTRY(gk_gating_args, gk_gating),
     ENTRY(gk_zero_args, gk_zero),
+    ENTRY(gk_copy_args, gk_copy),
     ENTRY(gk_copy_z_args, gk_copy_z),
     ENTRY(gk_normalise_args, gk_normalise),
     ENTRY(gk_metadata_args, gk_metadata),

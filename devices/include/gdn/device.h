@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 #define GDN_DEVICE_ABI_MAJOR 1
-#define GDN_DEVICE_ABI_MINOR 0
+#define GDN_DEVICE_ABI_MINOR 1
 
 typedef struct gdn_device gdn_device;
 
@@ -27,7 +27,7 @@ typedef struct gdn_device_identity {
     const char *build;    ///< version and compiler of the adapter
 } gdn_device_identity;
 
-/// All entries are required. Functions are called from one thread.
+/// All entries but the last are required. Functions are called from one thread.
 typedef struct gdn_device_api {
     uint32_t struct_size;
     uint16_t abi_major, abi_minor;
@@ -53,6 +53,10 @@ typedef struct gdn_device_api {
     /// worker, and the next case gets a fresh one.
     gdn_status (*run)(gdn_device *device, const gdn_call *call, double *seconds,
                       gdn_error *err);
+
+    /// Since 1.1, may be NULL. Bytes a second, those read and those written together, of a
+    /// copy on the device that its caches do not hold; the best of a few.
+    gdn_status (*bandwidth)(gdn_device *device, double *bytes_per_second, gdn_error *err);
 } gdn_device_api;
 
 GDN_EXPORT extern const gdn_device_api gdn_device_v1;
