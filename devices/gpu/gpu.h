@@ -22,7 +22,7 @@ struct gdn_device {
     gpu_options options;
     int ordinal, warp;
     void *context, *stream;
-    void *modules[8];      /* of the package, or the one built in */
+    void *modules[8];      /* of the package, or those built in */
     gpu_package *package;  /* NULL: the kernels built in */
     void *started, *ended; /* events */
     gpu_buffer arena, scratch;

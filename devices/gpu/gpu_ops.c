@@ -217,10 +217,8 @@ gdn_status gpu_plan_build(gpu_plan *plan, const gdn_call *call, gdn_error *err) 
         return plan_metadata(plan, call, err);
     case GDN_OP_VERIFY_DRAFT_TOKENS:
         return gpu_plan_verify(plan, call, err);
-#ifdef GPU_KERNELS_HIP /* its coins are doubles */
     case GDN_OP_REJECTION_SAMPLE:
         return gpu_plan_rejection(plan, call, err);
-#endif
     default:
         return gdn_error_set(err, GDN_ERR_UNSUPPORTED, "%s: this device has no kernel",
                              gdn_op_get(call->op)->name);

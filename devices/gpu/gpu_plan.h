@@ -22,7 +22,7 @@ GDN_NODISCARD gdn_status gpu_check_conventions(const gdn_conventions *convention
 
 typedef struct gpu_launch {
     const char *kernel;
-    int module; ///< of a package; the kernels built in are one module
+    int module; ///< of a package, or of the kernels built in
     unsigned grid[3], block[3], shared;
     unsigned arguments_count;               ///< eight bytes apart; 0: one struct of `bytes`
     unsigned char sizes[GPU_MAX_ARGUMENTS]; ///< of the arguments, if there is a count
@@ -34,6 +34,7 @@ typedef struct gpu_launch {
 typedef struct gpu_plan {
     int warp;
     bool matrix_units; ///< mma=1: for chunked sequences of profiles with bf16 operands
+    int fp64_module;   ///< of gk_rejection, whose coins are doubles; -1: no fp64
     uint64_t arena;    ///< device address of the arena; 0 where only sizes matter
     uint64_t scratch;  ///< that of the scratch memory
     const char *host_arena;

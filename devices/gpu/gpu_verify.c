@@ -63,6 +63,11 @@ gdn_status gpu_plan_verify(gpu_plan *plan, const gdn_call *call, gdn_error *err)
 }
 
 gdn_status gpu_plan_rejection(gpu_plan *plan, const gdn_call *call, gdn_error *err) {
+    if (plan->fp64_module < 0) {
+        return gdn_error_set(err, GDN_ERR_UNSUPPORTED,
+                             "rejection_sample: its coins are doubles, and this device "
+                             "has no fp64");
+    }
     const gdn_verify_conventions *rules = &call->conventions->verify;
     const gk_rejection_args args = {
         .outputs = gpu_view(plan, call, "output_token_ids"),
@@ -86,6 +91,8 @@ gdn_status gpu_plan_rejection(gpu_plan *plan, const gdn_call *call, gdn_error *e
         .pads = rules->padding == GDN_PADDING_MINUS_ONE,
     };
     GDN_TRY(check(call, err));
-    return gpu_plan_add(plan, "gk_rejection", size_of(call, "num_sampled", 0), 1, 1,
-                        (unsigned)plan->warp, &args, sizeof args, err);
+    GDN_TRY(gpu_plan_add(plan, "gk_rejection", size_of(call, "num_sampled", 0), 1, 1,
+                         (unsigned)plan->warp, &args, sizeof args, err));
+    plan->launches[0].module = plan->fp64_module;
+    return GDN_OK;
 }

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: the gdn-conform authors
 
-# cmake -DOUT=file.c -DMODULE=kernels.spv -P embed_module.cmake: a C source that holds the
-# module's bytes, none if there is no module.
-set(bytes "")
-if(MODULE)
-    file(READ "${MODULE}" bytes HEX)
-    string(REGEX REPLACE "(..)" "0x\\1," bytes "${bytes}")
-endif()
-file(WRITE "${OUT}.tmp"
-    "#include \"cl_kernels.h\"\n\n"
-    "const unsigned char cl_kernels_spirv[] = {${bytes}0};\n"
-    "const size_t cl_kernels_spirv_bytes = sizeof cl_kernels_spirv - 1;\n")
+# cmake -DOUT=file.c -DMODULES=kernels.spv;kernels_fp64.spv -P embed_module.cmake: a C source
+# that holds the modules' bytes, none if there are no modules.
+file(WRITE "${OUT}.tmp" "#include \"cl_kernels.h\"\n")
+foreach(name kernels kernels_fp64)
+    set(bytes "")
+    foreach(module IN LISTS MODULES)
+        if(module MATCHES "/${name}\\.spv$")
+            file(READ "${module}" bytes HEX)
+            string(REGEX REPLACE "(..)" "0x\\1," bytes "${bytes}")
+        endif()
+    endforeach()
+    file(APPEND "${OUT}.tmp"
+        "\nconst unsigned char cl_${name}_spirv[] = {${bytes}0};\n"
+        "const size_t cl_${name}_spirv_bytes = sizeof cl_${name}_spirv - 1;\n")
+endforeach()
 file(RENAME "${OUT}.tmp" "${OUT}")

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
-/* Which drafted tokens stand: verify_draft_tokens (contract draft_verification 2).
- * rejection_sample's coins are doubles, which not every device has. */
+/* Which drafted tokens stand: verify_draft_tokens (contract draft_verification 2). */
 
 /* ---- verify_draft_tokens: a work-item a slot ---- */
 

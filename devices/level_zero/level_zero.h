@@ -19,6 +19,7 @@
     X(zeDeviceGetSubDevices)                                                               \
     X(zeDeviceGetProperties)                                                               \
     X(zeDeviceGetMemoryProperties)                                                         \
+    X(zeDeviceGetModuleProperties)                                                         \
     X(zeDeviceGetCommandQueueGroupProperties)                                              \
     X(zeContextCreate)                                                                     \
     X(zeContextDestroy)                                                                    \

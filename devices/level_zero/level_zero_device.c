@@ -163,6 +163,21 @@ static gdn_status load_package(gdn_device *device, gdn_error *err) {
     return GDN_OK;
 }
 
+/* A module with doubles does not load on a device without them. */
+static gdn_status load_fp64(gdn_device *device, gdn_error *err) {
+    const level_zero_context *c = device->context;
+    ze_device_module_properties_t properties = {
+        .stype = ZE_STRUCTURE_TYPE_DEVICE_MODULE_PROPERTIES};
+    GDN_TRY(check(device, ze.zeDeviceGetModuleProperties(c->device->device, &properties),
+                  "zeDeviceGetModuleProperties", err));
+    if (!(properties.flags & ZE_DEVICE_MODULE_FLAG_FP64)) {
+        device->plan.fp64_module = -1;
+        return GDN_OK;
+    }
+    device->plan.fp64_module = 1;
+    return load(device, 1, cl_kernels_fp64_spirv, cl_kernels_fp64_spirv_bytes, false, err);
+}
+
 gdn_status gpu_load_modules(gdn_device *device, const char *target, gdn_error *err) {
     (void)target;
     if (device->package) {
@@ -178,5 +193,6 @@ gdn_status gpu_load_modules(gdn_device *device, const char *target, gdn_error *e
     }
     snprintf(device->build, sizeof device->build, "%s, %s, kernels from SPIR-V",
              GDN_GPU_VERSION, __VERSION__);
-    return load(device, 0, cl_kernels_spirv, cl_kernels_spirv_bytes, false, err);
+    GDN_TRY(load(device, 0, cl_kernels_spirv, cl_kernels_spirv_bytes, false, err));
+    return load_fp64(device, err);
 }

@@ -2,7 +2,7 @@
 /* SPDX-FileCopyrightText: the gdn-conform authors */
 
 /* Which OpenCL device this is, and its kernels: from SPIR-V where it takes that, else from
- * source. */
+ * source; those in doubles are a module of their own, where the device has fp64. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 #define GDN_GPU_VERSION "unversioned"
 #endif
 
-enum { MAX_SOURCES = 16 };
+enum { MAX_SOURCES = 16, MODULE = 0, MODULE_FP64 = 1 };
 
 static void device_text(cl_device_id device, cl_device_info what, char *text, size_t size) {
     text[0] = '\0';
@@ -58,6 +58,13 @@ static bool takes_spirv(cl_device_id device) {
     return cl.clCreateProgramWithIL && strstr(il, "SPIR-V") && cl_kernels_spirv_bytes > 0;
 }
 
+static bool has_fp64(cl_device_id device) {
+    cl_device_fp_config config = 0;
+    return cl.clGetDeviceInfo(device, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof config, &config,
+                              NULL) == CL_SUCCESS &&
+           config != 0;
+}
+
 /* IEEE division and roots where the device can. */
 static const char *build_options(cl_device_id device) {
     cl_device_fp_config config = 0;
@@ -86,14 +93,23 @@ static gdn_status tell_log(cl_program program, cl_device_id device, int code,
     return GDN_ERR_DEVICE;
 }
 
-static gdn_status build(gdn_device *device, const gpu_source *sources, bool spirv,
-                        gdn_error *err) {
+static bool is_of_module(int index, const char *source) {
+    if (index == MODULE) {
+        return strcmp(source, CL_KERNELS_FP64_SOURCE) != 0;
+    }
+    return strcmp(source, CL_KERNELS_FP64_SOURCE) == 0 ||
+           strcmp(source, "kernel_args.h") == 0 || strcmp(source, "common.cl") == 0;
+}
+
+static gdn_status build(gdn_device *device, int index, const gpu_source *sources,
+                        bool spirv, gdn_error *err) {
     const opencl_context *context = device->context;
     const char *texts[MAX_SOURCES];
     cl_uint count = 0;
-    while (sources[count].name && count < MAX_SOURCES) {
-        texts[count] = sources[count].text;
-        count++;
+    for (const gpu_source *s = sources; s->name && count < MAX_SOURCES; s++) {
+        if (is_of_module(index, s->name)) {
+            texts[count++] = s->text;
+        }
     }
     opencl_module *module = calloc(1, sizeof *module);
     if (!module) {
@@ -101,8 +117,11 @@ static gdn_status build(gdn_device *device, const gpu_source *sources, bool spir
     }
     cl_int code = CL_SUCCESS;
     module->program =
-        spirv ? cl.clCreateProgramWithIL(context->context, cl_kernels_spirv,
-                                         cl_kernels_spirv_bytes, &code)
+        spirv ? cl.clCreateProgramWithIL(
+                    context->context,
+                    index == MODULE ? cl_kernels_spirv : cl_kernels_fp64_spirv,
+                    index == MODULE ? cl_kernels_spirv_bytes : cl_kernels_fp64_spirv_bytes,
+                    &code)
               : cl.clCreateProgramWithSource(context->context, count, texts, NULL, &code);
     if (code != CL_SUCCESS) {
         free(module);
@@ -110,7 +129,7 @@ static gdn_status build(gdn_device *device, const gpu_source *sources, bool spir
             &device->driver, code,
             spirv ? "clCreateProgramWithIL" : "clCreateProgramWithSource", err);
     }
-    device->modules[0] = module;
+    device->modules[index] = module;
     code = cl.clBuildProgram(module->program, 1, &context->device,
                              build_options(context->device), NULL, NULL);
     return code == CL_SUCCESS ? GDN_OK
@@ -125,7 +144,12 @@ gdn_status gpu_load_modules(gdn_device *device, const char *target, gdn_error *e
     if (device->options.source) {
         GDN_TRY(gpu_sources_read(&read, device->options.source, err));
     }
-    const gdn_status status = build(device, read ? read : gpu_sources, spirv, err);
+    const gpu_source *sources = read ? read : gpu_sources;
+    gdn_status status = build(device, MODULE, sources, spirv, err);
+    device->plan.fp64_module = has_fp64(context->device) ? MODULE_FP64 : -1;
+    if (status == GDN_OK && device->plan.fp64_module == MODULE_FP64) {
+        status = build(device, MODULE_FP64, sources, spirv, err);
+    }
     gpu_sources_destroy(read);
     snprintf(device->build, sizeof device->build, "%s, %s, kernels from %s",
              GDN_GPU_VERSION, __VERSION__,

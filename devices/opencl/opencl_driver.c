@@ -248,8 +248,10 @@ void gpu_linked_close(gdn_device *device) {
         }
         free(events[i]);
     }
-    if (device->modules[0]) {
-        release_module(device->modules[0]);
+    for (size_t i = 0; i < sizeof device->modules / sizeof device->modules[0]; i++) {
+        if (device->modules[i]) {
+            release_module(device->modules[i]);
+        }
     }
     const gpu_address buffers[] = {device->arena.address, device->scratch.address};
     for (int i = 0; i < 2; i++) {

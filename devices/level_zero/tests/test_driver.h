@@ -9,7 +9,7 @@
  *
  * ZE_TEST_MEMORY: bytes of device memory. ZE_TEST_FAULT: "crash" ends the process in
  * zeInit, "none" has no device, "error" fails zeInit, "barriers" ignores barriers, as if they
- * had been forgotten. */
+ * had been forgotten, "fp64" has no doubles and refuses modules that do. */
 #ifndef GDN_TEST_DRIVER_H
 #define GDN_TEST_DRIVER_H
 
@@ -131,6 +131,9 @@ void memory_guard(bool running, bool pending);
 /* How many parameters the entry point has, 0 if there is none of that name. */
 uint32_t spirv_parameters(const uint32_t *words, size_t count, const char *entry,
                           parameter parameters[MAX_ARGUMENTS]);
+
+/* Whether the module declares doubles. */
+bool spirv_has_fp64(const uint32_t *words, size_t count);
 
 /* ---- execution (test_driver_run.c) ---- */
 

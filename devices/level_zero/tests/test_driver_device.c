@@ -99,6 +99,14 @@ static ze_result_t device_memory(ze_device_handle_t device, uint32_t *count,
     return ZE_RESULT_SUCCESS;
 }
 
+static ze_result_t device_module(ze_device_handle_t device,
+                                 ze_device_module_properties_t *properties) {
+    (void)device;
+    properties->flags = fault_is("fp64") ? 0 : ZE_DEVICE_MODULE_FLAG_FP64;
+    properties->spirvVersionSupported = ZE_MAKE_VERSION(1, 1);
+    return ZE_RESULT_SUCCESS;
+}
+
 /* As on GPUs with copy engines: the second group cannot compute. */
 static ze_result_t device_queue_groups(ze_device_handle_t device, uint32_t *count,
                                        ze_command_queue_group_properties_t *properties) {
@@ -256,6 +264,7 @@ void device_fill_tables(ze_global_dditable_t *global, ze_driver_dditable_t *driv
         device->pfnGetSubDevices = device_get_tiles;
         device->pfnGetProperties = device_properties;
         device->pfnGetMemoryProperties = device_memory;
+        device->pfnGetModuleProperties = device_module;
         device->pfnGetCommandQueueGroupProperties = device_queue_groups;
     }
     if (context) {

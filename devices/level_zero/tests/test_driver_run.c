@@ -118,7 +118,9 @@ ze_result_t run_build(module *m, const void *bytes, size_t size, char *log,
         m->words_count = size / 4;
     }
     ze_result_t code = ZE_RESULT_ERROR_MODULE_BUILD_FAILURE;
-    if (written && to_bitcode(paths[0], paths[1], paths[2])) {
+    if (fault_is("fp64") && m->words && spirv_has_fp64(m->words, m->words_count)) {
+        snprintf(log, log_size, "the device has no fp64\n");
+    } else if (written && to_bitcode(paths[0], paths[1], paths[2])) {
         code = build_bitcode(m, paths[1], log, log_size);
     } else {
         read_file(paths[2], &said);

@@ -11,6 +11,7 @@
 /* Numbers of the SPIR-V specification. */
 enum {
     OP_ENTRY_POINT = 15,
+    OP_CAPABILITY = 17,
     OP_TYPE_INT = 21,
     OP_TYPE_FLOAT = 22,
     OP_TYPE_VECTOR = 23,
@@ -22,6 +23,7 @@ enum {
     OP_FUNCTION_PARAMETER = 55,
     OP_FUNCTION_END = 56,
     STORAGE_FUNCTION = 7,
+    CAPABILITY_FLOAT64 = 10,
     HEADER_WORDS = 5,
 };
 
@@ -112,6 +114,19 @@ static void read_one(reader *r, const uint32_t *w, uint32_t words, const char *e
     default:
         break;
     }
+}
+
+/* Capabilities stand first. */
+bool spirv_has_fp64(const uint32_t *words, size_t count) {
+    for (size_t at = HEADER_WORDS; at + 1 < count; at += words[at] >> 16) {
+        if ((words[at] & 0xffff) != OP_CAPABILITY || words[at] >> 16 == 0) {
+            break;
+        }
+        if (words[at + 1] == CAPABILITY_FLOAT64) {
+            return true;
+        }
+    }
+    return false;
 }
 
 uint32_t spirv_parameters(const uint32_t *words, size_t count, const char *entry,

@@ -26,7 +26,6 @@ void module_fill_tables(ze_module_dditable_t *modules, ze_module_build_log_ddita
     X(Driver, GetExtensionFunctionAddress)
 #define DEVICE_LACKS(X)                                                                    \
     X(Device, GetComputeProperties)                                                        \
-    X(Device, GetModuleProperties)                                                         \
     X(Device, GetMemoryAccessProperties)                                                   \
     X(Device, GetCacheProperties)                                                          \
     X(Device, GetImageProperties)                                                          \

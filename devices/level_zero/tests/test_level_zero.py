@@ -133,6 +133,14 @@ class LevelZero(unittest.TestCase):
         self.assertEqual(self.run_on(case=STAGES, ZE_TEST_FAULT="barriers"), 1)
         self.assertGreater(self.report["verdicts"]["fail"], 0)
 
+    def test_device_without_doubles_declines_what_needs_them(self):
+        self.assertEqual(self.run_on(suite="rejection", case="rejection_sample/vllm-v1/*",
+                                     ZE_TEST_FAULT="fp64"), 3, self.said)
+        self.assertEqual({case["verdict"] for case in self.report["cases"]}, {"unsupported"})
+        self.assertIn("rejection_sample: its coins are doubles, and this device has no fp64",
+                      self.report["cases"][0]["message"])
+        self.assert_passes(ZE_TEST_FAULT="fp64")
+
     # ---- Packages
 
     def test_package_of_spirv(self):

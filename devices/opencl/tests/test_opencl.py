@@ -20,10 +20,10 @@ class OpenCl(unittest.TestCase):
         self.folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.folder)
 
-    def run_on(self, device, case):
+    def run_on(self, device, case, suite="smoke"):
         path = os.path.join(self.folder, "report.json")
         done = subprocess.run(
-            [f"{BIN}/gdn-conform", "run", "--device", device, "--suite", "smoke", "--case", case,
+            [f"{BIN}/gdn-conform", "run", "--device", device, "--suite", suite, "--case", case,
              "--report", path], capture_output=True, text=True)
         self.said = done.stdout + done.stderr
         self.report = None
@@ -32,7 +32,7 @@ class OpenCl(unittest.TestCase):
                 self.report = json.load(file)
         return done.returncode
 
-    def run_patched(self, file, old, new, case):
+    def run_patched(self, file, old, new, case, suite="smoke"):
         copy = os.path.join(self.folder, "kernels")
         shutil.copytree(KERNELS, copy, dirs_exist_ok=True)
         with open(os.path.join(KERNELS, file)) as source:
@@ -40,7 +40,7 @@ class OpenCl(unittest.TestCase):
         self.assertEqual(text.count(old), 1, f"{file}: one place to edit")
         with open(os.path.join(copy, file), "w") as out:
             out.write(text.replace(old, new))
-        return self.run_on(f"opencl:source={copy}", case)
+        return self.run_on(f"opencl:source={copy}", case, suite)
 
     def assert_caught(self, *patch):
         self.assertEqual(self.run_patched(*patch), 1, self.said)
@@ -69,6 +69,15 @@ class OpenCl(unittest.TestCase):
     def test_write_to_a_foreign_slot(self):
         self.assert_caught("causal_conv1d.cl", "slot * lines->stride[0] + row",
                            "(slot ^ 1) * lines->stride[0] + row", "causal_conv1d/vllm-xpu*")
+
+    def test_draft_that_stands_against_its_coin(self):
+        self.assert_caught("rejection_sample.cl", "bar = u * (double)q", "bar = u * u * (double)q",
+                           "rejection_sample/*", "rejection")
+
+    def test_coin_as_fp32(self):
+        self.assert_caught("rejection_sample.cl", "const double u = coins[",
+                           "const double u = ((const __global float *)coins)[",
+                           "rejection_sample/*", "rejection")
 
     def test_compilers_error_is_told(self):
         self.assertNotEqual(self.run_patched("gates.cl", "float softplus = x;",
