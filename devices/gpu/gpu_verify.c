@@ -22,6 +22,11 @@ static gdn_status check(const gdn_call *call, gdn_error *err) {
                              "%s: these kernels do not implement \"%s\"", wrong->name,
                              value);
     }
+    if (call->conventions->verify.draws == GDN_DRAWS_INTERNAL) {
+        return gdn_error_set(err, GDN_ERR_UNSUPPORTED,
+                             "verify.draws: these kernels do not draw, they take "
+                             "\"injected\" alone");
+    }
     return gdn_verify_check_shapes(call, &sizes, err);
 }
 
