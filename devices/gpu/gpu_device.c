@@ -52,6 +52,14 @@ static gdn_status open_device(gdn_device *device, gdn_error *err) {
 static void gpu_close(gdn_device *device) {
 #if GPU_LINKED
     gpu_linked_close(device);
+#else
+    /* Of the rest the driver disposes with the process; after a fault it refuses these too. */
+    const gpu_buffer buffers[] = {device->arena, device->scratch};
+    for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
+        if (buffers[i].address) {
+            (void)device->driver.memory_free(buffers[i].address);
+        }
+    }
 #endif
     gpu_package_destroy(device->package);
     gpu_options_destroy(&device->options);
