@@ -73,7 +73,7 @@ static const gdn_convention_field FIELDS[] = {
          "tree_ignored", "buffer_by_slot", "pool_advanced", "pad_in_slot0", "pad_in_last",
          "beta_row0", "conv_axes_swapped", "conv_slot_unindexed", "weight_taken_for_plain",
          "weight_packed_twice", "verify_from_first", "window_too_early", "line_shifted",
-         "bias_missing_in_decode"),
+         "bias_missing_in_decode", "gates_unindexed", "gate_base2"),
     ENUM(numeric_class, 5, "arithmetic of the backend", "fp32", "fp64", "tf32-mma",
          "fp16-mma", "bf16-mma"),
     ENUM(chunk_class, 5, "arithmetic of chunked sequences", "fp32", "fp64", "tf32-mma",

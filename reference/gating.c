@@ -128,7 +128,9 @@ void gdnp_token_set_gate(gdnp_token *token, const gdn_conventions *conventions,
     const bool coarse_g = conventions->slip == GDN_SLIP_GATE_BF16;
     const bool coarse_beta = conventions->slip == GDN_SLIP_BETA_BF16;
     token->g = gate->g;
-    token->decay = gdn_exp(coarse_g ? gdn_round_to(gate->g, GDN_BF16) : gate->g);
+    const double exponent = coarse_g ? gdn_round_to(gate->g, GDN_BF16) : gate->g;
+    const bool base2 = conventions->slip == GDN_SLIP_GATE_BASE2;
+    token->decay = gdn_exp(base2 ? exponent * 0x1.62e42fefa39efp-1 : exponent); /* ln 2 */
     token->decay_error = gate->g_error + gdnp_exp_error(conventions, gate->g);
     token->beta = coarse_beta ? gdn_round_to(gate->beta, GDN_BF16) : gate->beta;
     token->beta_error = gate->beta_error;

@@ -106,9 +106,11 @@ static void eval_gates(const attention *a, const gdnp_sequence *s, int64_t hv,
                                     ? gdnp_beta_staged(a->conventions, hv, a->value_heads)
                                     : gdnp_beta_made(a->conventions, s->spec);
     const bool row0 = a->conventions->slip == GDN_SLIP_BETA_ROW0;
+    const bool unindexed = a->conventions->slip == GDN_SLIP_GATES_UNINDEXED;
     for (int64_t t = 0; t < s->length; t++) {
-        double in_a = load_ba(a, s->rows[t], a_column(a, hv));
-        double in_b = load_ba(a, row0 ? 0 : s->rows[t], b_column(a, hv));
+        const int64_t row = unindexed ? s->first + t : s->rows[t];
+        double in_a = load_ba(a, row, a_column(a, hv));
+        double in_b = load_ba(a, row0 ? 0 : row, b_column(a, hv));
         if (a->conventions->slip == GDN_SLIP_AB_SWAPPED) {
             const double swapped = in_a;
             in_a = in_b;

@@ -88,6 +88,7 @@ typedef struct gdnp_sequence {
     int64_t conv_slot;    /* of the conv history; -1: zero */
     int64_t conv_row;     /* spec: the history's first row; others: by the conventions */
     int64_t index;        /* in its group */
+    int64_t first;        /* its first token's place in the group */
     /* Speculative, but with one slot of the pool, which is read only: a row of the
      * intermediate tensors for each token, and a parent (NULL: the token before it). */
     bool verify;

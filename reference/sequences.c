@@ -106,6 +106,7 @@ gdn_status gdnp_batch_add(gdnp_batch *batch, const gdn_conventions *conventions,
         *s = (gdnp_sequence){
             .spec = accepted != NULL,
             .index = i,
+            .first = first,
             .load_row = -1,
             .length = gdn_tensor_int(query_start_loc, i + 1, 0) - first,
             .rows = rows + first,

@@ -261,6 +261,8 @@ typedef enum gdn_slip {
     GDN_SLIP_WINDOW_TOO_EARLY,
     GDN_SLIP_LINE_SHIFTED,
     GDN_SLIP_BIAS_MISSING_IN_DECODE,
+    GDN_SLIP_GATES_UNINDEXED,
+    GDN_SLIP_GATE_BASE2,
 } gdn_slip;
 
 /// Arithmetic in which a backend of the profile computes; sets u in every limit. The matrix
