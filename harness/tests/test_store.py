@@ -433,7 +433,8 @@ class Misbehaviour(Case):
             handler.end_headers()
             handler.wfile.write(body)
         self.pull(behaviour, 2, err=["big.h5", "sha256"])
-        self.assertFalse([b for b in self.blobs() if b.endswith(".part")])
+        # The manifest's transfer, given up beside it, may stand half done.
+        self.assertNotIn(sha256(os.path.join(self.root, "big.h5")) + ".part", self.blobs())
         self.expect_whole_cache()
 
     def test_busy_at_first(self):
