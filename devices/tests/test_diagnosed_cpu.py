@@ -45,6 +45,7 @@ KNOWN = {
 class DiagnosedCpu(patched.PatchedCpu):
     test_unpatched_source_passes = None
     test_every_planted_bug_fails = None
+    test_every_exact_bug_is_seen = None
 
     def diagnoses(self, patch):
         """(verdict, names, text) of each failing case that was searched"""
