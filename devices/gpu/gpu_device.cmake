@@ -1,40 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: the gdn-conform authors
 
-# gdn_gpu_device(VENDOR): the adapter with that folder's gpu_vendor.h. Needs no package of the
-# vendor's: driver and compiler are loaded when the device is opened.
 set(GDN_GPU_FOLDER ${CMAKE_CURRENT_LIST_DIR})
-function(gdn_gpu_device vendor)
-    # Apart from the library, so that test_gpu_graph reaches what it does not export.
-    add_library(gdn_gpu_${vendor} OBJECT
-        ${GDN_GPU_FOLDER}/gpu_attention.c ${GDN_GPU_FOLDER}/gpu_compile.c
-        ${GDN_GPU_FOLDER}/gpu_conventions.c ${GDN_GPU_FOLDER}/gpu_device.c
-        ${GDN_GPU_FOLDER}/gpu_driver.c ${GDN_GPU_FOLDER}/gpu_execute.c
-        ${GDN_GPU_FOLDER}/gpu_expression.c ${GDN_GPU_FOLDER}/gpu_identity.c
-        ${GDN_GPU_FOLDER}/gpu_modules.c
-        ${GDN_GPU_FOLDER}/gpu_ops.c ${GDN_GPU_FOLDER}/gpu_options.c
-        ${GDN_GPU_FOLDER}/gpu_package.c ${GDN_GPU_FOLDER}/gpu_plan.c
-        ${GDN_GPU_FOLDER}/gpu_verify.c)
-    target_include_directories(gdn_gpu_${vendor}
-        PUBLIC ${GDN_GPU_FOLDER} ${CMAKE_CURRENT_SOURCE_DIR}
-               $<TARGET_PROPERTY:gdn_kernel_sources,INTERFACE_INCLUDE_DIRECTORIES>)
-    target_compile_definitions(gdn_gpu_${vendor}
-        PRIVATE "GDN_GPU_VERSION=\"${PROJECT_VERSION}\"")
-    target_link_libraries(gdn_gpu_${vendor}
-        PUBLIC gdn::device_abi gdn::reference PkgConfig::JANSSON ${CMAKE_DL_LIBS}
-        PRIVATE gdn::options)
-    add_library(gdn_device_${vendor} MODULE $<TARGET_OBJECTS:gdn_kernel_sources>)
-    target_link_libraries(gdn_device_${vendor} PRIVATE gdn_gpu_${vendor} gdn::options)
-    # From gdn::reference comes gdn_call_check, which needs none of its libraries.
-    target_link_options(gdn_device_${vendor}
-        PRIVATE LINKER:--exclude-libs,ALL LINKER:--as-needed)
-    set_target_properties(gdn_device_${vendor} PROPERTIES
-        PREFIX "" OUTPUT_NAME gdn-device-${vendor} C_VISIBILITY_PRESET hidden)
-endfunction()
 
-# gdn_gpu_linked_device(VENDOR SOURCE..): the adapter with that folder's gpu_vendor.h and
-# its functions in the shape of gpu_driver.h, which are the SOURCEs.
-function(gdn_gpu_linked_device vendor)
+# What both kinds of adapter share: the host's source, and KERNELS, the object library that
+# holds the kernels' text or modules.
+function(gdn_gpu_adapter vendor kernels)
+    # Apart from the module, so that test_gpu_graph reaches what that does not export.
     add_library(gdn_gpu_${vendor} OBJECT
         ${GDN_GPU_FOLDER}/gpu_attention.c ${GDN_GPU_FOLDER}/gpu_conventions.c
         ${GDN_GPU_FOLDER}/gpu_device.c ${GDN_GPU_FOLDER}/gpu_driver.c
@@ -44,18 +16,33 @@ function(gdn_gpu_linked_device vendor)
         ${GDN_GPU_FOLDER}/gpu_verify.c ${ARGN})
     target_include_directories(gdn_gpu_${vendor}
         PUBLIC ${GDN_GPU_FOLDER} ${CMAKE_CURRENT_SOURCE_DIR}
-               $<TARGET_PROPERTY:gdn_cl_kernels,INTERFACE_INCLUDE_DIRECTORIES>)
+               $<TARGET_PROPERTY:${kernels},INTERFACE_INCLUDE_DIRECTORIES>)
     target_compile_definitions(gdn_gpu_${vendor}
         PRIVATE "GDN_GPU_VERSION=\"${PROJECT_VERSION}\"")
     target_link_libraries(gdn_gpu_${vendor}
         PUBLIC gdn::device_abi gdn::reference PkgConfig::JANSSON ${CMAKE_DL_LIBS}
         PRIVATE gdn::options)
-    add_library(gdn_device_${vendor} MODULE $<TARGET_OBJECTS:gdn_cl_kernels>)
+    add_library(gdn_device_${vendor} MODULE $<TARGET_OBJECTS:${kernels}>)
     target_link_libraries(gdn_device_${vendor} PRIVATE gdn_gpu_${vendor} gdn::options)
+    # From gdn::reference comes gdn_call_check, which needs none of its libraries.
     target_link_options(gdn_device_${vendor}
         PRIVATE LINKER:--exclude-libs,ALL LINKER:--as-needed)
     set_target_properties(gdn_device_${vendor} PROPERTIES
         PREFIX "" OUTPUT_NAME gdn-device-${vendor} C_VISIBILITY_PRESET hidden)
+endfunction()
+
+# gdn_gpu_device(VENDOR): the adapter with that folder's gpu_vendor.h. Needs no package of the
+# vendor's: driver and compiler are loaded when the device is opened.
+function(gdn_gpu_device vendor)
+    gdn_gpu_adapter(${vendor} gdn_kernel_sources
+        ${GDN_GPU_FOLDER}/gpu_compile.c ${GDN_GPU_FOLDER}/gpu_identity.c
+        ${GDN_GPU_FOLDER}/gpu_modules.c)
+endfunction()
+
+# gdn_gpu_linked_device(VENDOR SOURCE..): the adapter with that folder's gpu_vendor.h and
+# its functions in the shape of gpu_driver.h, which are the SOURCEs.
+function(gdn_gpu_linked_device vendor)
+    gdn_gpu_adapter(${vendor} gdn_cl_kernels ${ARGN})
 endfunction()
 
 if(NOT BUILD_TESTING)
